@@ -24,6 +24,10 @@ class FormatError(CryofsError, ValueError):
     """A file is truncated, declares invalid sizes, or does not have the expected format."""
 
 
+class TruncatedError(FormatError):
+    """A file is shorter than its header specifies."""
+
+
 class UnsupportedError(FormatError):
     """A file is valid, but cryofs cannot read its type."""
 

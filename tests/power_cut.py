@@ -15,22 +15,39 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from cryofs.storage import changes
+from cryofs.storage.archive_lock import LOCK_NAME
 from cryofs.storage.changes import Disk
-from cryofs.storage.folder_lock import LOCK_NAME
+from cryofs.storage.file_lock import LOCK_SUFFIX
+from cryofs.storage.journal import JOURNAL_NAME, FileMark, parse
 
 Contents = dict[str, bytes | None]  # by path below the folder; None for a folder
 
 
+class State(Contents):
+    """Contents, with inode and mtime of each file as they were, by path."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.marks: dict[str, tuple[int, int]] = {}
+
+
 @dataclass
 class File:
-    """A file: its bytes, those of them that were synced, and where a symbolic link leads."""
+    """A file: its bytes, those of them that were synced, and where a symbolic link leads.
+
+    `mtime` and `synced_mtime` in nanoseconds.
+    """
 
     data: bytearray = field(default_factory=bytearray)
     synced: bytes = b""
     link: str | None = None
+    inode: int = 0
+    mtime: int = 0
+    synced_mtime: int = 0
 
 
 @dataclass
@@ -42,7 +59,7 @@ class Folder:
 
 
 class _RecordedFile(io.FileIO):
-    def __init__(self, path: Path, on_write: Callable[[int, bytes], None], on_truncate: Callable[[int], None]):
+    def __init__(self, path: Path, on_write: Callable[[int, bytes, int], None], on_truncate: Callable[[int], None]):
         super().__init__(path, "x+")
         self._on_write = on_write
         self._on_truncate = on_truncate
@@ -50,7 +67,7 @@ class _RecordedFile(io.FileIO):
     def write(self, data: Any) -> int:
         offset = self.tell()
         count = super().write(data)
-        self._on_write(offset, bytes(data[:count]))
+        self._on_write(offset, bytes(data[:count]), os.fstat(self.fileno()).st_mtime_ns)
         return count
 
     def truncate(self, size: int | None = None) -> int:
@@ -75,7 +92,9 @@ class Recorder(Disk):
 
     def _below(self, path: Path) -> str | None:
         path = path.absolute()
-        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else None
+        # a lock holds no data, and nothing depends on what is left of it
+        is_logged = path.is_relative_to(self.root) and not (LOCK_NAME in path.parts or path.name.endswith(LOCK_SUFFIX))
+        return str(path.relative_to(self.root)) if is_logged else None
 
     def create(self, path: Path) -> io.BufferedRandom:
         name = self._below(path)
@@ -84,12 +103,12 @@ class Recorder(Disk):
         key = f"{len(self.steps)} {name}"
         file = _RecordedFile(
             path,
-            lambda offset, data: self._log("write", lambda replay: replay.write(key, offset, data)),
+            lambda offset, data, mtime: self._log("write", lambda replay: replay.write(key, offset, data, mtime)),
             lambda size: self._log("truncate", lambda replay: replay.truncate(key, size)),
         )
         found = os.fstat(file.fileno())
         self._files[found.st_dev, found.st_ino] = key
-        self._log(f"create {name}", lambda replay: replay.create(name, key))
+        self._log(f"create {name}", lambda replay: replay.create(name, key, found.st_ino))
         return io.BufferedRandom(file)
 
     def sync(self, descriptor: int) -> None:
@@ -100,10 +119,21 @@ class Recorder(Disk):
         elif (name := self._below(Path(f"/proc/self/fd/{descriptor}").readlink())) is not None:
             self._log(f"sync {name}", lambda replay: replay.sync_folder(name))
 
+    def set_times(self, file: Path | int, atime_ns: int, mtime_ns: int) -> None:
+        super().set_times(file, atime_ns, mtime_ns)
+        found = os.stat(file)  # noqa: PTH116 - also of open files
+        if (key := self._files.get((found.st_dev, found.st_ino))) is not None:
+            self._log("set_times", lambda replay: replay.set_times(key, mtime_ns))
+
     def move(self, path: Path, target: Path) -> None:
         super().move(path, target)
         if (old := self._below(path)) is not None and (new := self._below(target)) is not None:
             self._log(f"move {old} {new}", lambda replay: replay.move(old, new))
+
+    def move_new(self, path: Path, target: Path) -> None:
+        super().move_new(path, target)
+        if (old := self._below(path)) is not None and (new := self._below(target)) is not None:
+            self._log(f"move_new {old} {new}", lambda replay: replay.move(old, new))
 
     def link(self, path: Path, target: Path) -> None:
         super().link(path, target)
@@ -158,11 +188,12 @@ class Replay:
         folder, last = self._parent(name)
         return folder.names.pop(last)
 
-    def create(self, name: str, key: str) -> None:
-        self._files[key] = File()
+    def create(self, name: str, key: str, inode: int) -> None:
+        self._files[key] = File(inode=inode)
         self.put(name, self._files[key])
 
-    def write(self, key: str, offset: int, data: bytes) -> None:
+    def write(self, key: str, offset: int, data: bytes, mtime: int) -> None:
+        self._files[key].mtime = mtime
         written = self._files[key].data
         written.extend(bytes(max(0, offset - len(written))))
         written[offset : offset + len(data)] = data
@@ -172,6 +203,10 @@ class Replay:
 
     def sync(self, key: str) -> None:
         self._files[key].synced = bytes(self._files[key].data)
+        self._files[key].synced_mtime = self._files[key].mtime
+
+    def set_times(self, key: str, mtime: int) -> None:
+        self._files[key].mtime = mtime
 
     def sync_folder(self, name: str) -> None:
         folder, last = self._parent(name)
@@ -188,9 +223,9 @@ class Replay:
     def link(self, old: str, new: str) -> None:
         self.put(new, self._parent(old)[0].names[Path(old).name])
 
-    def contents(self, *, names: bool, data: bool) -> Contents:
+    def contents(self, *, names: bool, data: bool) -> State:
         """What a reader finds: all names or the synced ones, all data or the synced ones."""
-        found: Contents = {}
+        found = State()
 
         def collect(folder: Folder, place: str) -> None:
             for name, entry in (folder.names if names else folder.synced).items():
@@ -200,6 +235,7 @@ class Replay:
                     collect(entry, path)
                 elif entry.link is None:
                     found[path] = bytes(entry.data) if data else entry.synced
+                    found.marks[path] = entry.inode, entry.mtime if data else entry.synced_mtime
 
         # whether the folder itself has its name is not what is tested
         top = self._top.names.get(".")
@@ -216,7 +252,8 @@ def _snapshot(root: Path) -> Folder:
         elif path.is_dir():
             names[path.name] = _snapshot(path)
         else:
-            names[path.name] = File(bytearray(path.read_bytes()), path.read_bytes())
+            found, data = path.stat(), path.read_bytes()
+            names[path.name] = File(bytearray(data), data, None, found.st_ino, found.st_mtime_ns, found.st_mtime_ns)
     return Folder(names, dict(names))
 
 
@@ -229,7 +266,7 @@ def recorded(root: Path) -> Iterator[Recorder]:
         yield recorder
 
 
-def states(recorder: Recorder) -> Iterator[tuple[str, Contents]]:
+def states(recorder: Recorder) -> Iterator[tuple[str, State]]:
     """Each different state that a power cut during the recorded changes may leave, with the moment that leaves it."""
     seen = set()
     replay = Replay(recorder.before)
@@ -250,22 +287,39 @@ def durable(recorder: Recorder) -> Contents:
     replay = Replay(recorder.before)
     for _, step in recorder.steps:
         step(replay)
-    found = replay.contents(names=False, data=False)
-    # a lock is removed without a sync; the next run removes what is left of it
-    return {name: data for name, data in found.items() if Path(name).name != LOCK_NAME}
+    return replay.contents(names=False, data=False)
 
 
 def write_tree(contents: Contents, folder: Path) -> None:
-    """Write a state into a new folder."""
+    """Write a state into a new folder; its files have other inodes, so these are translated in journals."""
     folder.mkdir()
+    marks = contents.marks if isinstance(contents, State) else {}
     for name, data in sorted(contents.items()):
         if data is None:
             (folder / name).mkdir()
         else:
             (folder / name).write_bytes(data)
+            if name in marks:
+                os.utime(folder / name, ns=(0, marks[name][1]))
+    for path in folder.rglob(JOURNAL_NAME):
+        journal = parse(path.read_bytes())
+        for number, line in enumerate(journal.lines):
+            counts = _translated(line.counts, line.counts.name, path.parent, folder, marks)
+            other = _translated(line.other, line.other.name, path.parent, folder, marks)
+            if line.hidden is not None and other == line.other:
+                other = _translated(line.other, line.hidden, path.parent, folder, marks)
+            journal.lines[number] = msgspec.structs.replace(line, counts=counts, other=other)
+        path.write_bytes(journal.encode())
+
+
+def _translated(mark: FileMark, name: str, place: Path, folder: Path, marks: dict[str, tuple[int, int]]) -> FileMark:
+    """The mark of a file with the inode that it has in the written state."""
+    path = place / name
+    inode, _ = marks.get(str(path.relative_to(folder)), (None, 0))
+    return msgspec.structs.replace(mark, inode=path.stat().st_ino) if inode == mark.inode else mark
 
 
 def read_tree(folder: Path) -> Contents:
-    """The state of a folder, without locks of runs that have ended."""
-    paths = [path for path in folder.rglob("*") if not path.is_symlink() and path.name != LOCK_NAME]
+    """The state of a folder."""
+    paths = [path for path in folder.rglob("*") if not path.is_symlink()]
     return {str(path.relative_to(folder)): None if path.is_dir() else path.read_bytes() for path in paths}

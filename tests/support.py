@@ -81,6 +81,14 @@ def simulated(path: Path, frames: int = 12, seed: int = 0, detector: Detector = 
     return path
 
 
+def written_movie(path: Path, seed: int = 0, shape: tuple[int, int, int] = (3, 60, 50)) -> Path:
+    """A small movie of counts (int16)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = np.random.default_rng(seed).poisson(1, shape).astype("<i2")
+    path.write_bytes(header(shape, 1) + values.tobytes())
+    return path
+
+
 def movie_values(frames: int = 12, seed: int = 0) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
     """Values of a gain-normalised movie, shape (frames, ny, nx)."""
     return np.stack(list(DETECTOR.frames(frames, seed=seed)))
@@ -310,4 +318,5 @@ __all__ = [
     "simulated",
     "tmpfs",
     "wait_for",
+    "written_movie",
 ]

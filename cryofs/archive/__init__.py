@@ -1,1 +1,1 @@
-"""Work on archives: scan sources, verify, extract, compare, adopt, describe."""
+"""Operations on archives: scan sources, verify, extract, compare, adopt, and describe movies."""

@@ -1,9 +1,8 @@
-"""Adopt files that cryofs did not archive, so that they can be verified.
+"""Adopt files that cryofs did not archive, so that `cryofs verify` can check them.
 
-A TIFF movie of another program gets a record after its last byte; every other file gets a line in a checksum list.
-
-The TIFF itself is never written to. A copy gets the record, is read back completely, decoded by the code that readers
-use, and replaces the TIFF in one step. The file still begins with the unchanged bytes of the TIFF.
+A TIFF movie of another program gets a record after its last byte; every other file gets a line in a checksum list. The
+TIFF file itself is never written to. A copy of it gets the record, is read back completely, is decoded by the code that
+readers use, and replaces the original by a rename. The copy begins with the unchanged bytes of the TIFF file.
 """
 
 import contextlib
@@ -18,25 +17,28 @@ from pathlib import Path
 
 import msgspec
 
+from cryofs.archive.adopted import check_adopted
+from cryofs.archive.changing import changing
 from cryofs.archive.frame_stream import original_bytes
 from cryofs.archive.progress import Begin, OnFile, OnFrame, report_errors
 from cryofs.archive.record_checksums import record_checksums
 from cryofs.archive.scan import Job, Kind, collect_archived
 from cryofs.config.settings import FILE_NAME
-from cryofs.errors import ArchiveError, ChangedError, CryofsError, DamagedError
+from cryofs.errors import ArchiveError, ChangedError, CryofsError
 from cryofs.formats import record
 from cryofs.formats.archive_names import is_own_name
 from cryofs.formats.record import Adopted, Frame, Gain, Original, Record
-from cryofs.movies.archived import ArchivedMovie, check_pages
+from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.registry import identify, shown_name
 from cryofs.movies.tiff import ForeignMovie
 from cryofs.storage import atomic_file, changes, checksum_lists
+from cryofs.storage.archive_lock import Activity
 from cryofs.storage.atomic_file import Draft, draft
 from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.checksum_lists import ListReader
-from cryofs.storage.checksums import file_sha256, xxh3_checksum
+from cryofs.storage.checksums import xxh3_checksum
 from cryofs.storage.file_state import state_of
 from cryofs.storage.leases import check_no_writer
 from cryofs.text import as_unicode
@@ -44,24 +46,24 @@ from cryofs.version import VERSION
 
 _CHUNK = 8 << 20
 
-# Called with a gain reference and the first movie that names it in its record.
+# Called with a gain reference and the first movie whose record names it.
 OnReference = Callable[[Path, Path], None]
 
 
 @dataclass
 class Adoption:
-    """Figures of a run.
+    """Results of a run of `cryofs adopt`.
 
     Attributes
     ----------
     movies : int
-        TIFF movies that got a record.
+        Number of TIFF movies that got a record.
     files : int
-        Other files that got a checksum.
+        Number of other files that got a checksum.
     skipped : int
-        Movies that already had a record.
+        Number of movies that already had a record.
     tiff_bytes, stored_bytes : int
-        Total size of the adopted movies before and after adoption.
+        Total size of the adopted movies before and after adoption, in bytes.
     """
 
     movies: int = 0
@@ -73,7 +75,13 @@ class Adoption:
 
 
 def adopt(
-    paths: Iterable[Path], jobs: int, on_file: OnFile, begin: Begin, on_done: OnFrame, on_reference: OnReference
+    paths: Iterable[Path],
+    jobs: int,
+    on_file: OnFile,
+    begin: Begin,
+    on_done: OnFrame,
+    on_reference: OnReference,
+    on_note: Callable[[str], object] = lambda _: None,
 ) -> Adoption:
     """Add a record to each TIFF movie, and record a checksum for each other file.
 
@@ -83,47 +91,80 @@ def adopt(
     ----------
     on_done : callable
         Called with the number of files that were processed; `begin` receives the total.
+    on_note : callable
+        Called with messages of a recovery.
+
+    Raises
+    ------
+    ArchiveError
+        Another command excludes changes of the archive.
     """
     done = Adoption()
     paths = list(paths)
+    roots = {path if path.is_dir() else path.parent for path in paths}
+    with contextlib.ExitStack() as stack:
+        for root in sorted(roots):
+            if root.is_dir() and not any(parent in roots for parent in root.parents):
+                stack.enter_context(_times_kept(root))
+                stack.enter_context(changing(root, Activity.ADOPT, on_note))
+        _adopt_all(paths, jobs, done, on_file, begin, on_done, on_reference)
+    return done
+
+
+@contextlib.contextmanager
+def _times_kept(folder: Path) -> Iterator[None]:
+    """Restore the times of a folder at the end of the context, because mounts show the times of the original folder."""
+    before = folder.stat()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            changes.disk.set_times(folder, before.st_atime_ns, before.st_mtime_ns)
+
+
+def _adopt_all(
+    paths: list[Path],
+    jobs: int,
+    done: Adoption,
+    on_file: OnFile,
+    begin: Begin,
+    on_done: OnFrame,
+    on_reference: OnReference,
+) -> None:
     found, problems = collect_archived(paths)
     for problem in problems:
         done.failed += 1
         on_file(problem.source, problem.error)
     wanted = [job.source for job in found if _is_wanted(job, paths)]
     begin("adopting", len(wanted))
-    times = {folder: folder.stat() for folder in {path.parent for path in wanted}}
-    for folder in times:
-        with contextlib.suppress(OSError):
-            atomic_file.remove_stale_drafts(folder)
-    references: dict[Path, Path] = {}
-    others = list(_adopt_movies(wanted, jobs, done, on_file, on_done, references))
-    for reference, movie in references.items():
-        on_reference(reference, movie)
-    record_checksums(others, jobs, done, on_file, on_done)
-    for folder, before in times.items():
-        # mounts show the times of the original folder
-        with contextlib.suppress(OSError):
-            changes.disk.set_times(folder, before.st_atime_ns, before.st_mtime_ns)
-    return done
+    with contextlib.ExitStack() as stack:
+        for folder in {path.parent for path in wanted}:
+            stack.enter_context(_times_kept(folder))
+            with contextlib.suppress(OSError):
+                atomic_file.remove_stale_drafts(folder)
+        references: dict[Path, Path] = {}
+        others = list(_adopt_movies(wanted, jobs, done, on_file, on_done, references))
+        for reference, movie in references.items():
+            on_reference(reference, movie)
+        record_checksums(others, jobs, done, on_file, on_done)
 
 
 def _is_wanted(job: Job, paths: list[Path]) -> bool:
     if job.kind is not Kind.FILE or is_own_name(job.source.name):
         return False
-    # users edit the settings of an archive, so these get no checksum
+    # the settings of an archive get no checksum, because users edit them
     return job.source in paths or not (job.source.is_symlink() or job.target == Path(FILE_NAME))
 
 
 def _adopt_movies(
     paths: list[Path], jobs: int, done: Adoption, on_file: OnFile, on_done: OnFrame, references: dict[Path, Path]
 ) -> Iterator[Path]:
-    """Adopt the TIFF movies among some files; yield the files that need a checksum instead.
+    """Adopt the TIFF movies among some files; yield the other files, which need a checksum.
 
     Parameters
     ----------
     references : dict
-        Receives each gain reference with the first movie that names it.
+        Filled with each gain reference and the first movie whose record names it.
     """
     gains = GainLibrary()
     lists = ListReader()
@@ -150,17 +191,17 @@ def _adopt_movies(
 
 def _refuse_link(path: Path) -> None:
     if path.is_symlink():
-        raise ArchiveError(f"{path}: a symbolic link, which cannot be adopted; pass its target")
+        raise ArchiveError(f"{path}: symbolic links cannot be adopted; pass the target of the link")
 
 
 def _can_be_adopted(path: Path) -> bool:
-    """Return True if a record can describe this TIFF movie; otherwise its checksum is recorded instead."""
+    """Return True if a record can describe this TIFF movie; if not, only its checksum is recorded."""
     with ForeignMovie(path) as movie:
         return movie.index.recorded_layout is not None
 
 
 def _adopt(path: Path, gains: GainLibrary, pool: ThreadPoolExecutor, references: dict[Path, Path]) -> tuple[int, int]:
-    """Add a record to a movie; return the size of the file before and after."""
+    """Add a record to a movie; return the size of the file before and after, in bytes."""
     with (
         path.open("rb") as file,
         ForeignMovie(path, source=LocalFile(file.fileno(), str(path), is_owned=False)) as movie,
@@ -176,14 +217,14 @@ def _adopt(path: Path, gains: GainLibrary, pool: ThreadPoolExecutor, references:
             raise checksum_lists.mismatch_error(path, known, sha256)
         found = _reference(movie, gains)
         contents = _append_record(movie, made, sha256, found and found[1], pool)
-        # a later write would change the times
+        # the times are set last, because every write changes them
         made.file.flush()
         changes.disk.set_times(made.file.fileno(), before.st_atime_ns, before.st_mtime_ns)
         made.sync()
         _check(made, contents, pool)
         check_no_writer(file.fileno(), path)
         _check_in_place(path, before)
-        # the record replaces the line
+        # the record replaces the checksum line
         with checksum_lists.replacing(path):
             made.publish()
         if found:
@@ -196,18 +237,18 @@ def _check_in_place(path: Path, before: os.stat_result) -> None:
     try:
         now = path.lstat()
     except FileNotFoundError as error:
-        raise ChangedError(f"{path}: removed while it was adopted; nothing was written") from error
+        raise ChangedError(f"{path}: removed while it was adopted; restore the file and rerun cryofs adopt") from error
     if state_of(now) != state_of(before):
         raise ChangedError(f"{path}: replaced or changed while it was adopted; retry once the file is complete")
 
 
 def _copy_attributes(descriptor: int, before: os.stat_result, made: Draft) -> None:
-    """Copy owner, mode and extended attributes of the TIFF to the draft.
+    """Copy owner, mode and extended attributes of the TIFF file to the draft.
 
     Raises
     ------
     ArchiveError
-        The draft cannot replace the TIFF, because of hard links or because the owner cannot be set.
+        The draft cannot replace the TIFF file, because that file has hard links or its owner cannot be set.
     """
     if before.st_nlink > 1:
         text = f"{made.target}: unsupported number of hard links (expected 1, got {before.st_nlink})"
@@ -217,21 +258,21 @@ def _copy_attributes(descriptor: int, before: os.stat_result, made: Draft) -> No
         try:
             changes.disk.set_owner(copy, before.st_uid, before.st_gid)
         except PermissionError as error:
-            text = f"{made.target}: cannot give the adopted file to uid {before.st_uid} and gid {before.st_gid}"
+            text = f"{made.target}: cannot set the owner of the adopted file (uid {before.st_uid}, gid {before.st_gid})"
             raise ArchiveError(f"{text}; rerun cryofs adopt as that user or as root") from error
     changes.disk.set_mode(copy, stat.S_IMODE(before.st_mode))
     try:
         names = os.listxattr(descriptor)
     except OSError:
-        return  # a file system without extended attributes
-    # other namespaces belong to the machine and to the file system
+        return  # the file system does not support extended attributes
+    # other namespaces belong to the system and the file system
     for name in names:
         if name.startswith(("user.", "system.")):
             changes.disk.set_attribute(copy, name, os.getxattr(descriptor, name))
 
 
 def _copy(source: io.BufferedReader, made: Draft) -> str:
-    """Copy the TIFF; return the SHA-256 of the bytes that were read."""
+    """Copy the TIFF file to the draft; return the SHA-256 of the copied bytes."""
     digest = hashlib.sha256()
     while piece := source.read(_CHUNK):
         digest.update(piece)
@@ -240,7 +281,7 @@ def _copy(source: io.BufferedReader, made: Draft) -> str:
 
 
 def _reference(movie: ForeignMovie, gains: GainLibrary) -> tuple[Path, Gain] | None:
-    """Return the nearest gain reference whose size equals the frame size, or None if there is none."""
+    """Return the nearest gain reference with the size of the frames, or None if there is none."""
     for path in gains.paths(movie.path.absolute().parent):
         with contextlib.suppress(CryofsError, OSError), MrcMovie(path) as reference:
             if reference.shape == (1, *movie.shape[1:]):
@@ -294,43 +335,11 @@ def _frame(movie: ForeignMovie, index: int) -> Frame:
 
 
 def _check(made: Draft, contents: Record, pool: ThreadPoolExecutor) -> None:
-    """Read back the record, all frames and the bytes of the TIFF from the draft; raise an error on any mismatch."""
+    """Read back the record, all frames and the TIFF bytes from the draft; raise an error on any mismatch."""
     source = LocalFile.open(made.path, str(made.target))
     with ArchivedMovie(made.path, GainLibrary(), pool, source) as copy:
         if copy.record != contents:
-            raise ArchiveError(f"{made.target}: record read back differs from the written one; check the disk")
+            raise ArchiveError(f"{made.target}: the record read back differs from the written one; check the disk")
         check_adopted(copy)
         for _ in original_bytes(copy):
             pass
-
-
-def check_adopted(movie: ArchivedMovie) -> None:
-    """Check that the bytes of the TIFF are those that were adopted, and that its pages list the recorded strips.
-
-    Raises
-    ------
-    DamagedError
-        The checksum of the TIFF differs, or its pages do not list the recorded strips.
-    """
-    assert movie.record.adopted is not None
-    check_pages(movie)
-    if file_sha256(movie.source.first_bytes(movie.record.adopted.bytes)) != movie.record.adopted.sha256:
-        raise DamagedError(f"{movie.name}: checksum mismatch in the TIFF; restore the file from a backup")
-
-
-def restore_adopted(movie: ArchivedMovie, write: Callable[[bytes], object]) -> None:
-    """Pass the bytes that the TIFF had before adoption to `write`, in pieces.
-
-    Raises
-    ------
-    DamagedError
-        The checksum of these bytes differs from the recorded one.
-    """
-    assert movie.record.adopted is not None
-    digest, left, offset = hashlib.sha256(), movie.record.adopted.bytes, 0
-    while left and (piece := movie.source.read(min(left, _CHUNK), offset)):
-        digest.update(piece)
-        write(piece)
-        left, offset = left - len(piece), offset + len(piece)
-    if digest.hexdigest() != movie.record.adopted.sha256:
-        raise DamagedError(f"{movie.name}: checksum mismatch in the TIFF; restore the file from a backup")

@@ -1,8 +1,8 @@
 """A run of `cryofs compare`: compare every file of SOURCE with its counterpart in a mount of the archive.
 
-With `remove_source`, a file is removed directly after it was found equal. Before that, all data that are needed to
-restore the file is made durable and read from the disk, not from the page cache. A run may be killed at any moment:
-files that were removed from SOURCE are in the archive, and the next run continues with the others.
+With `remove_source`, a file is removed directly after it was found equal. Before that, all data needed to restore the
+file are made durable and read from the disk, not from the page cache. A run may be killed at any moment: files that
+were removed from SOURCE are in the archive, and the next run continues with the others.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ class CompareOptions:
 
 @dataclass(frozen=True)
 class Finding:
-    """A file that differs, could not be compared, or was not removed, with the reason."""
+    """A file that differs, could not be compared, or was not removed; with the reason."""
 
     path: Path
     reason: str
@@ -51,19 +51,19 @@ class Finding:
 
 @dataclass
 class Comparison:
-    """Figures of a run; they count files and links, and folders that differ or are missing.
+    """Results of a run, which count files and links, and folders that differ or are missing.
 
     Attributes
     ----------
     equal : int
-        Files and links that are equal, removed or not.
+        Number of equal files and links, removed or not.
     not_removed : list of Finding
-        Files, links and folders that are equal but could not be removed.
+        Equal files, links and folders that could not be removed.
     links_outside : int
-        Links that lead out of the archive, so that the archive does not contain their targets.
+        Number of links that lead out of the archive, which therefore does not contain their targets.
     not_in_source : int
-        Files of the archive that are not in SOURCE. With `remove_source`, an earlier run may have removed them, so
-        they do not count as missing.
+        Number of files of the archive that are not in SOURCE. With `remove_source`, an earlier run may have removed
+        them, so they do not count as missing.
     """
 
     equal: int = 0
@@ -77,28 +77,28 @@ class Comparison:
 
     @property
     def all_equal(self) -> bool:
-        """True if every file was found and compared, is equal, and was removed if required."""
+        """True if every file was found, is equal, and was removed if `remove_source` is set."""
         return not (self.differing or self.missing or self.not_removed or self.failed)
 
 
 class Listener(Protocol):
-    """Interface that receives the progress of a run; several threads call `advance`."""
+    """Receiver of the progress of a run; several threads may call `advance`."""
 
     def begin(self, total_bytes: int) -> None:
-        """Begin the comparison of SOURCE, with its size in bytes."""
+        """Start the comparison of SOURCE, which has `total_bytes` bytes."""
 
     def advance(self, count: int) -> None:
-        """Add a number of compared bytes."""
+        """Add `count` compared bytes."""
 
     def note(self, text: str) -> None:
         """Report that a file differs, is missing or was not removed."""
 
     def failed(self, error: Exception) -> None:
-        """Report a file that could not be compared."""
+        """Report a file that could not be compared, with its error."""
 
 
 def compare(source: Path, archive: Path, options: CompareOptions, listener: Listener) -> Comparison:
-    """Compare a folder with an archive of it; remove equal files if the options require it.
+    """Compare a folder with an archive of it; remove equal files if `options.remove_source` is set.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def compare(source: Path, archive: Path, options: CompareOptions, listener: List
 
 
 class _Run:
-    """One comparison of all pairs of a scan, with its figures."""
+    """A comparison of all pairs of a scan, with its results."""
 
     def __init__(self, archive: Path, found: Scan, comparer: Comparer, remover: Remover | None, listener: Listener):
         self._archive = archive
@@ -148,7 +148,7 @@ class _Run:
         if self._remover is not None:
             for link in self._found.unmatched_links:
                 self._remover.hold(link)
-        # before the files that they lead to are removed
+        # links come first, because they cannot be compared after their targets are removed
         for pair in self._found.links:
             self._note(self._comparer.compare_link(pair, self._listener.advance))
         self._compare_files(executor)
@@ -165,7 +165,8 @@ class _Run:
                 continue
             self._result.missing.append(missing)
             where = "the archive" if missing.side is Side.ARCHIVE else "SOURCE"
-            self._listener.note(f"{missing.path}: not in {where}" + (f" ({missing.reason})" if missing.reason else ""))
+            reason = f" ({missing.reason})" if missing.reason else ""
+            self._listener.note(f"{missing.path}: not in {where}{reason}")
         for pair in self._found.unlike:
             self._differ(pair, f"expected {pair.shown.kind.value}, got {kind_of(pair.state).value}")
         for pair in self._found.folders:
@@ -173,18 +174,18 @@ class _Run:
                 self._differ(pair, "; ".join(reasons))
         for pair in self._found.followed:
             if self._remover is not None:
-                self._leave(pair, "a link to a folder; the files in that folder were compared")
+                self._leave(pair, "links to folders are kept; the files in the folder were compared")
 
     def _folder_differences(self, pair: Pair) -> list[str]:
         here, there = pair.state, pair.shown.found
-        # removing a file changes the time of its folder
+        # removing a file changes the modification time of its folder
         mtime = there.st_mtime_ns if self._remover is None else here.st_mtime_ns
         return attribute_differences(here, there.st_mode, mtime, archive=self._archive)
 
     def _compare_files(self, executor: Executor) -> None:
-        """Compare files; hard links of one file in sequence, because removing one changes the state of the others."""
+        """Compare files; compare hard links of one file in sequence, because removing one changes the inode of all."""
         groups: dict[tuple[int, int], list[Pair]] = defaultdict(list)
-        # a file behind a link may also be a file of SOURCE, so it is compared before that file is removed
+        # the target of a link may also be a file of SOURCE, so it is compared before that file is removed
         for pair in sorted(self._found.files, key=lambda pair: not pair.behind_link):
             groups[identity(pair.state)].append(pair)
         with contextlib.closing(executor.run(self._compare_group, groups.values(), self._on_progress)) as outcomes:
@@ -238,7 +239,7 @@ class _Run:
 
 
 def _leads_out(link: Path, archive: Path) -> bool:
-    """Return True if a link leads out of the archive, even to a missing file; a loop does not."""
+    """Return True if a link leads out of the archive, even to a missing file; return False for a loop of links."""
     try:
         link.stat()
     except OSError as error:
@@ -248,7 +249,7 @@ def _leads_out(link: Path, archive: Path) -> bool:
 
 
 def _size(pair: Pair) -> int:
-    """Return the number of bytes to compare, which is 0 for most links."""
+    """Return the number of bytes to compare; most links have none."""
     if pair.shown.kind is ShownKind.LINK:
         return 0
     try:

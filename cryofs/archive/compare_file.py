@@ -1,4 +1,4 @@
-"""Compare one source file or link with its counterpart in a mount, and remove it if required."""
+"""Compare one source file or link with its counterpart in a mount, and remove it if requested."""
 
 import contextlib
 import os
@@ -33,7 +33,7 @@ class Outcome:
     Attributes
     ----------
     not_removed : str
-        Reason why an equal source was not removed; empty if it was removed or if removal was not required.
+        Reason why an equal source was not removed; empty if it was removed or removal was not requested.
     """
 
     pair: Pair
@@ -45,7 +45,7 @@ class Outcome:
 
 
 class Comparer:
-    """Comparison of single pairs; may be shared by threads.
+    """Comparison of single pairs; threads may share an instance.
 
     Parameters
     ----------
@@ -79,9 +79,10 @@ class Comparer:
         return self._compare(pair, pair.shown, report)
 
     def compare_link(self, pair: Pair, report: Report) -> Outcome:
-        """Compare a link by its text, or by its target if the archive has a file or another link.
+        """Compare a link by its text, or by its target if the archive has a file or another link under the name.
 
-        compress archives the target of a link under the name of the link, or as a link to another name of it.
+        `cryofs compress` stores either a copy of the target under the name of the link, or a link to another name of
+        the target.
         """
         try:
             outcome = self._compare_link(pair, report)
@@ -100,7 +101,7 @@ class Comparer:
             return self._remove_link(pair, Outcome(pair, equal=True))
         place = Path(os.path.normpath(pair.shown.path.parent / there))
         if not there.is_absolute() and place.is_relative_to(self._archive):
-            # the other name is compared as a pair of its own
+            # the file under the other name is compared as a separate pair
             twin = os.path.realpath(self._source / place.relative_to(self._archive))
             if os.path.realpath(pair.source) == twin and Path(twin).exists():
                 return self._remove_link(pair, Outcome(pair, equal=True))
@@ -111,7 +112,7 @@ class Comparer:
         return Outcome(pair, differences=[f"expected a link to {there}, got {what}"])
 
     def _shown_at(self, place: Path) -> Shown | None:
-        """Return the file that a mount shows for a path of the archive, or None if it shows no file there."""
+        """Return the file that a mount shows at a path of the archive, or None."""
         if place == self._archive:
             return None
         try:
@@ -206,7 +207,7 @@ class Comparer:
 
 
 class _Progress:
-    """Progress of one file; `finish` reports the bytes that were not compared, so that the sum is the file size."""
+    """Progress of one file; `finish` reports the remaining bytes, so that the total equals the file size."""
 
     def __init__(self, report: Report):
         self._report = report
@@ -252,11 +253,11 @@ def _at(offset: int | None) -> list[str]:
 
 @contextlib.contextmanager
 def _open(path: Path, flags: int) -> Iterator[int]:
-    """Yield the descriptor of a regular file, closed afterwards; raise ChangedError for other file types."""
+    """Yield the descriptor of a regular file and close it afterwards; raise ChangedError for other file types."""
     descriptor = os.open(path, flags)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ChangedError(f"{path}: no longer a regular file; rerun cryofs compare")
+            raise ChangedError(f"{path}: replaced (expected a regular file); rerun cryofs compare")
         yield descriptor
     finally:
         os.close(descriptor)

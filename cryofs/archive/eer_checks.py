@@ -1,7 +1,7 @@
-"""Find EER files of an archive that are truncated, or that are not EER files despite their names.
+"""Find files of an archive with the name of an EER file that are truncated or are not EER files.
 
-A mount does not show a movie of fractions for such a file. Checking a file means reading the directories of all its
-frames, which takes milliseconds from memory but seconds from a busy disk, so checks have a time limit.
+For such a file, a mount shows no movie of fractions. A check reads the directories of all frames of a file, which takes
+milliseconds from memory but seconds from a busy disk, so checks have a time limit.
 """
 
 import random
@@ -12,13 +12,13 @@ from pathlib import Path
 
 from cryofs.movies.registry import damage
 
-# The time limit of a check while a user waits.
+# Time limit in seconds for checks while a user waits.
 SECONDS = 10.0
 
 
 @dataclass
 class EerCheck:
-    """Results of checking EER files.
+    """Results of checks of EER files.
 
     Attributes
     ----------
@@ -27,7 +27,7 @@ class EerCheck:
     looked_at : int
         Number of EER files that were checked.
     damaged : dict
-        Error message for each damaged file, by path.
+        Error message of each damaged file, by path.
     """
 
     files: int = 0
@@ -36,9 +36,9 @@ class EerCheck:
 
 
 def check_eers(paths: Sequence[Path], seconds: float = SECONDS) -> EerCheck:
-    """Check EER files in a fixed random order until the time limit, and return the results.
+    """Check EER files in a fixed random order until `seconds` have passed, and return the results.
 
-    Files that cannot be read count as not checked.
+    Unreadable files count as not checked.
     """
     check = EerCheck(len(paths))
     until = time.monotonic() + seconds

@@ -1,4 +1,4 @@
-"""A table of the EER files of a folder: frames and dose, so that the odd one is seen. No frame is decoded."""
+"""Table of the frames and doses of the EER files of a folder, which marks unusual files; decodes no frame."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -14,22 +14,22 @@ from cryofs.movies.eer_acquisition import acquisition_of
 from cryofs.movies.eer_rendering import Rendering, facts_of
 from cryofs.storage.byte_source import LocalFile
 
-# Relative difference of doses that makes a file differ from most others.
+# Relative difference from the most common dose beyond which a file is marked.
 _DOSE_TOLERANCE = 0.05
 
 
 @dataclass(frozen=True)
 class EerRow:
-    """A row of the table; None where a file cannot be read or its metadata lack the item.
+    """A row of the table; an item is None if the file is unreadable or its metadata lack the item.
 
     Attributes
     ----------
     dose_per_frame, total_dose : float or None
         Electrons per square angstrom.
     differs : tuple of str
-        Names of the columns in which the file differs from most others.
+        Names of the columns in which the file differs from most other files.
     error : str or None
-        The reason why the file cannot be read.
+        Reason why the file cannot be read.
     """
 
     path: str
@@ -51,11 +51,11 @@ def eer_rows(folder: Path, rendering: Rendering) -> list[EerRow]:
     Raises
     ------
     FormatError
-        There is none.
+        There is no EER file.
     """
     rows = [_row(path, folder, rendering) for path in sorted(_eer_files(folder))]
     if not rows:
-        raise FormatError(f"{folder}: no EER files in this folder; pass a movie, or a folder of EER files")
+        raise FormatError(f"{folder}: no EER files in this folder or below; pass a movie or a folder with EER files")
     return _marked(rows)
 
 
@@ -90,7 +90,7 @@ def _row(path: Path, folder: Path, rendering: Rendering) -> EerRow:
 
 
 def _marked(rows: list[EerRow]) -> list[EerRow]:
-    """Return the rows with the columns in which each differs from most others."""
+    """Return the rows with `differs` set."""
     readable = [row for row in rows if row.error is None]
     usual: dict[str, Any] = {}
     for name in ("frames", "ny", "nx", "pixel_size"):

@@ -1,4 +1,4 @@
-"""Restore originals from archives."""
+"""Restore the originals of archived files."""
 
 import contextlib
 import os
@@ -28,7 +28,7 @@ from cryofs.storage.checksums import file_sha256
 
 @dataclass(frozen=True)
 class _Item:
-    """A job to restore a file, link or folder, with facts from the record of an archived movie.
+    """A job to restore a file, link or folder, with items from the record of an archived movie.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ def extract(
     overwrite: bool = False,
     part: Part = WHOLE,
 ) -> Extracted:
-    """Restore originals below a folder: decode archived movies, with their times and mode, and copy all other files.
+    """Restore originals below a folder: decode archived movies, copy all other files, and set times and modes.
 
     Gain references that cryofs estimated or stored for its own movies are not restored; gain references that came with
     TIFF movies of other programs are. A target that already exists is kept if it equals the original, and otherwise
@@ -72,18 +72,18 @@ def extract(
     Raises
     ------
     ArchiveError
-        The target folder is inside an archive to extract, so that the next extraction would include it.
+        The target folder is inside an archive to extract, so the next extraction would include it.
     """
     paths = list(paths)
     for path in paths:
         if is_below(folder, path):
-            raise ArchiveError(f"{folder}: inside the archive to extract ({path}); pass another folder with -o")
+            raise ArchiveError(f"{folder}: is inside the archive to extract ({path}); pass another folder with -o")
     checked = Extracted()
     found = _items(paths, checked, on_file)
     items = _without_clashes(_needed(_beside_archived(found, folder, checked, on_file)), folder, checked, on_file)
     items = [item for item in items if item.job.kind is Kind.FOLDER or part.has(item.job.target)]
     begin("restoring", sum(item.frames or 0 for item in items))
-    # if this fails, nothing can be restored
+    # before any file, because without the target folder nothing can be restored
     folders.make_folders(folder)
     made: list[Job] = []
     with ThreadPoolExecutor(jobs) as pool:
@@ -97,7 +97,7 @@ def extract(
                 case Failed(error):
                     report_failure(item.job.source, error, checked, on_file)
     for job in reversed(made):
-        # the folder that was named keeps its own mode
+        # the folder that the user passed keeps its mode
         if job.target != Path():
             with report_errors(job.source, checked, on_file):
                 folders.copy_times(job.source, folder / job.target)
@@ -105,7 +105,7 @@ def extract(
 
 
 class _Extraction:
-    """Restoration of files below a folder; each subfolder is prepared once."""
+    """Restoration of files below a folder, which prepares each subfolder once."""
 
     def __init__(self, folder: Path, restorer: Restorer):
         self._folder = folder
@@ -113,7 +113,7 @@ class _Extraction:
         self._ready: dict[Path, Path] = {}
 
     def restore(self, item: _Item, _: Report) -> bool:
-        """Restore a file, link or folder; return False if no file or link had to be restored."""
+        """Restore a file, link or folder; return False if the target was already there, or is a folder."""
         job = item.job
         if job.kind is Kind.FOLDER:
             self._prepared(job.target)
@@ -128,7 +128,7 @@ class _Extraction:
         if below not in self._ready:
             place = folders.make_folders(self._folder, below)
             if below != Path() and not os.access(place, os.W_OK | os.X_OK):
-                # an earlier run made the folder read-only like its original; this run restores that mode at its end
+                # an earlier run may have made the folder read-only like its original; the mode is set again at the end
                 changes.disk.set_mode(place, place.stat().st_mode | 0o700)
             atomic_file.remove_stale_drafts(place)
             self._ready[below] = place
@@ -170,12 +170,12 @@ def _needed(items: list[_Item]) -> list[_Item]:
 
 
 def _came_with_movies(reference: Path, own: set[str | None]) -> bool:
-    """Return True if cryofs neither estimated a gain reference nor stored it for its own movies, or on read errors."""
+    """Return True unless cryofs estimated a gain reference, or stored it for its own movies."""
     try:
         with LocalFile.open(reference) as source:
             return not is_estimated(source) and file_sha256(source) not in own
     except (CryofsError, OSError):
-        return True  # restoring it reports the error
+        return True  # kept, so that restoring it reports the error
 
 
 def _beside_archived(items: list[_Item], folder: Path, checked: Checked, on_file: OnFile) -> list[_Item]:
@@ -191,24 +191,24 @@ def _beside_archived(items: list[_Item], folder: Path, checked: Checked, on_file
         else:
             with report_errors(job.source, checked, on_file):
                 if _name(target) in read or _is_archived(target):
-                    text = f"{target}: archived file, would be overwritten by {job.source}"
+                    text = f"{target}: is a file of the archive, which {job.source} would replace"
                     raise ArchiveError(f"{text}; pass another folder with -o")
                 kept.append(item)
     return kept
 
 
 def _name(path: Path) -> Path:
-    """Return a path with all links resolved except in its last component."""
+    """Return a path with all links resolved except one in its last component."""
     return Path(os.path.realpath(path.parent)) / path.name
 
 
 def _names(source: Path) -> tuple[Path, Path]:
-    """Return the paths that must not be replaced: the path of a source, and the path that the source links to."""
+    """Return the paths that must not be replaced: that of a source, and that of the file it links to."""
     return _name(source), Path(os.path.realpath(source))
 
 
 def _is_archived(path: Path) -> bool:
-    """Return True if a path is a file with a readable record."""
+    """Return True if a path leads to a file with a valid record."""
     with contextlib.suppress(OSError):
         return path.is_file() and identify(path).record is not None
     return False
@@ -217,7 +217,7 @@ def _is_archived(path: Path) -> bool:
 def _without_clashes(items: list[_Item], folder: Path, checked: Checked, on_file: OnFile) -> list[_Item]:
     """Return one item for each target; report the others as failed.
 
-    A movie is preferred to a file, because a mount shows the movie if both have the name.
+    A movie takes precedence over a file of the same name, as in a mount.
     """
     kept: dict[Path, _Item] = {}
     for item in sorted(items, key=lambda item: item.frames is None):

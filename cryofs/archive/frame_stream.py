@@ -1,4 +1,4 @@
-"""Read the bytes of movies in order; frames are decoded ahead of the caller and checked."""
+"""Read the bytes of movies in order, with frames decoded in advance and verified."""
 
 import itertools
 from collections import deque
@@ -11,19 +11,19 @@ from numpy.typing import NDArray
 from cryofs.movies.frame_runs import frames_of_run
 from cryofs.movies.movie import Movie
 
-# Frames, or runs of small frames, that are decoded ahead; strips of a frame are decoded in the movie's own pool.
+# Number of frames, or runs of small frames, that are decoded in advance; the movie's own pool decodes their strips.
 _AHEAD = 2
 _TRAILING_PIECE = 16 << 20
 
 
 def checked_frames(movie: Movie) -> Iterator[NDArray[np.uint8]]:
-    """Yield the bytes of each frame, in order; raise DamagedError for a damaged frame."""
+    """Yield the bytes of each frame (uint8, shape (n,)), in order; raise DamagedError for a damaged frame."""
     for run in _checked_runs(movie):
         yield from run.reshape(-1, movie.layout.frame_bytes)
 
 
 def _checked_runs(movie: Movie) -> Iterator[NDArray[np.uint8]]:
-    """Yield the bytes of all frames in order, with the frames of a run in one array."""
+    """Yield the bytes of all frames (uint8) in order, with the frames of a run in one array."""
     size = frames_of_run(movie)
     starts = iter(range(0, movie.layout.frames, size))
     with ThreadPoolExecutor(_AHEAD) as readers:
@@ -41,7 +41,7 @@ def _checked_runs(movie: Movie) -> Iterator[NDArray[np.uint8]]:
 
 
 def original_bytes(movie: Movie) -> Iterator[bytes | NDArray[np.uint8]]:
-    """Yield all bytes of the MRC file in order, in large pieces."""
+    """Yield all bytes of the MRC file in order: header, frames (uint8, flat), trailing bytes."""
     yield movie.header
     yield from _checked_runs(movie)
     offset = 0

@@ -1,4 +1,4 @@
-"""Find out whether a file of an archive is an archived movie, and why a plain copy is not."""
+"""Identify archived movies in an archive, and explain plain copies of movies."""
 
 from pathlib import Path
 
@@ -12,12 +12,12 @@ from cryofs.storage.byte_source import LocalFile
 
 
 def held_movie(target: Path) -> Record | None:
-    """Return the record of an archived movie, or None if the path is missing or not an archived movie.
+    """Return the record of an archived movie, or None if the path is missing or is another file.
 
     Raises
     ------
     DamagedError
-        The movie is damaged.
+        The file is a damaged archived movie.
     """
     if regular_file(target) is None:
         return None
@@ -26,13 +26,13 @@ def held_movie(target: Path) -> Record | None:
 
 
 def is_marked(target: Path) -> bool:
-    """Return True if compress wrote the file, even if it is damaged; adopted movies have no mark."""
+    """Return True if compress wrote the file, even if it is damaged; adopted movies do not count."""
     with target.open("rb") as file:
         return MARK.encode() in file.read(HEAD_BYTES)
 
 
 def holds_movie(target: Path) -> bool:
-    """Return True if compress wrote an archived movie of this name, even if it is damaged."""
+    """Return True if compress wrote an archived movie under this name, even if it is damaged."""
     try:
         held = held_movie(target)
     except DamagedError:
@@ -41,7 +41,7 @@ def holds_movie(target: Path) -> bool:
 
 
 def why_plain(path: Path) -> str | None:
-    """Return the reason why a file with the name of a movie is a plain copy, or None for all other names.
+    """Return the reason why a movie is stored as a plain copy, or None if the name is not that of a movie.
 
     Raises
     ------

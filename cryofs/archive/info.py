@@ -1,4 +1,4 @@
-"""Figures of archives and movies for `cryofs info` and `cryofs stats`."""
+"""Facts about archives and movies for `cryofs info` and `cryofs stats`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from cryofs.movies.provider import InfoOptions
 
 @dataclass
 class Savings:
-    """Figures of the readable files of an archive, and in `unread` the errors of the other files."""
+    """Number and sizes of the archived movies of an archive; `unread` has the errors of unreadable files."""
 
     movies: int = 0
     damaged: int = 0
@@ -26,17 +26,17 @@ class Savings:
 
     @property
     def ratio(self) -> float | None:
-        """Ratio of the stored to the original size, or None without movies."""
+        """Ratio of the stored to the original size, or None if there are no movies."""
         return self.stored_bytes / self.original_bytes if self.original_bytes else None
 
 
 def savings(paths: Iterable[Path], eer_seconds: float = SECONDS) -> Savings:
-    """Return the figures of all archived movies below some paths, and the results of checking their EER files.
+    """Return the numbers and sizes of all archived movies below some paths, and check their EER files.
 
     Parameters
     ----------
     eer_seconds : float
-        Time limit for the check of EER files.
+        Time limit for the check of EER files in seconds.
     """
     found, problems = collect_archived(paths)
     total = Savings(unread=[problem.error for problem in problems])
@@ -62,5 +62,5 @@ def savings(paths: Iterable[Path], eer_seconds: float = SECONDS) -> Savings:
 
 
 def describe(path: Path, options: InfoOptions | None = None) -> dict[str, Any]:
-    """Return facts about a movie of any kind, as `cryofs info --json` prints them."""
+    """Return the facts about a movie of any kind that `cryofs info --json` prints, by name."""
     return registry.describe(path, options or InfoOptions())

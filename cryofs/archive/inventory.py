@@ -1,4 +1,4 @@
-"""List the files that a verification checks: archived movies, and other files with their recorded checksums."""
+"""List the files that a verification checks: archived movies, and other files with recorded checksums."""
 
 import os
 from dataclasses import dataclass, field
@@ -20,14 +20,14 @@ from cryofs.storage.hashing import OnBytes, hash_file
 
 
 class Figures(Counting, Protocol):
-    """Figures of a verification."""
+    """Counts of files in a verification."""
 
     without_file: int
 
 
 @dataclass(frozen=True)
 class StoredMovie:
-    """An archived movie to verify; `root` is the folder that the caller passed, None if it passed no folder."""
+    """An archived movie to verify; `root` is the folder that the user passed, or None if the user passed a file."""
 
     path: Path
     bytes: int
@@ -96,7 +96,7 @@ def is_intact(file: StoredFile, on_bytes: OnBytes) -> bool:
     Returns
     -------
     bool
-        False if the checksum was removed meanwhile, because another run is about to replace the file.
+        False if the checksum was removed meanwhile because another run is replacing the file.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def is_intact(file: StoredFile, on_bytes: OnBytes) -> bool:
         found = hash_file(file.path, on_bytes).sha256
         if found == expected:
             return True
-        # a run may have replaced the file and its line since the list was read
+        # a run may have replaced the file and its line after the list was read
         recorded = checksum_lists.recorded(_real(file.path))
         if recorded is None:
             return False
@@ -137,7 +137,7 @@ def _list_of(folder: Path, target: Path, figures: Figures, on_file: OnFile, part
 
 
 def _is_present(path: Path) -> bool:
-    """Return True if a file exists, or an archived movie has replaced it and a killed run left its line."""
+    """Return True if a file exists, or an archived movie replaced it before a killed run removed its line."""
     archived = path.with_name(archived_name(path.name))
     return os.path.lexists(path) or (is_movie_name(path.name) and holds_movie(archived))
 
@@ -156,9 +156,9 @@ def _sort(job: Job, lists: dict[Path, Lines], found: Inventory) -> None:
         raise what.error
     elif what.record is None:
         if found.root is None:
-            text = f"{path}: not an archived movie, and without a recorded checksum"
+            text = f"{path}: not an archived movie, and no recorded checksum"
             raise DamagedError(f"{text}; pass the archive, or record a checksum with cryofs adopt")
-        # links are not followed: a file that they lead to is checked under its own name
+        # links are not followed, because the target is checked under its own name
         if not path.is_symlink() and has_line(found.root, path.absolute()):
             found.unchecked.append(path)
             found.without_record += what.is_foreign
@@ -175,5 +175,5 @@ def _real(path: Path) -> Path:
 
 
 def has_line(root: Path, target: Path) -> bool:
-    """Return True if a checksum list covers a file of the archive at `root`: every file except its cryofs.toml."""
+    """Return True if checksum lists cover a file of the archive at `root`: every file except its cryofs.toml."""
     return target != root / FILE_NAME

@@ -1,4 +1,4 @@
-"""Define jobs: a job is a source with its target in the archive."""
+"""Jobs, which pair a source with its target in the archive."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -8,7 +8,7 @@ from cryofs.errors import CryofsError
 
 
 class Kind(Enum):
-    """How the archive stores a source."""
+    """How the archive stores a source; the value is the phrase for messages."""
 
     MOVIE = "movie"
     EER = "EER movie to be rendered"
@@ -19,14 +19,14 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Job:
-    """A source and its target, relative to the root of the archive.
+    """A source, and its target as a path relative to the root of the archive.
 
     Attributes
     ----------
     link : Path or None
         Target to write into a symbolic link; None to copy the target of the source.
     outside : str or None
-        Description of where a link leads if its target is not archived; otherwise None.
+        Description of the target of a link if the target is not archived; otherwise None.
     """
 
     kind: Kind
@@ -38,7 +38,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Problem:
-    """A source that cannot be archived, with the error that explains why."""
+    """A source that cannot be archived, with the error."""
 
     source: Path
     error: CryofsError

@@ -1,4 +1,4 @@
-"""Symbolic links in sources: their targets, and the jobs that store them."""
+"""Symbolic links in sources: their targets, and the jobs that archive them."""
 
 import os
 from collections.abc import Iterator
@@ -10,14 +10,14 @@ from cryofs.config.choices import LinkChoice
 from cryofs.errors import ArchiveError
 from cryofs.formats.archive_names import is_reference_name
 
-# The number of links that Linux follows in one path.
+# Maximum number of links that Linux follows in one path.
 _MAX_HOPS = 40
 
 
 def stays_inside(link: Link) -> bool:
     """Return True if a link, and each link on the way to its target, is relative and stays below the root.
 
-    Only such a link leads to the corresponding file in an archive or a mount; an absolute link leads to the original.
+    Only such a link leads to the corresponding file in an archive or a mount. An absolute link leads to the original.
     """
     rest = list(reversed(link.path.relative_to(link.root).parts))
     here: list[str] = []
@@ -47,14 +47,14 @@ def holds(folder: str, place: str) -> bool:
 
 
 def resolved(link: Link, archive: Path, places: Places, choice: LinkChoice) -> Iterator[Job | Problem | Link]:
-    """Yield the jobs for a symbolic link, the problem with it, or the links in a folder that it leads to."""
+    """Yield the jobs for a symbolic link, the problem with it, or the links in the folder to which it leads."""
     path, target = link.path, link.target
     try:
         real, own = os.path.realpath(path), os.path.realpath(archive)
         if not path.exists():
             yield Job(Kind.LINK, path, target)
         elif is_reference_name(target.name) and path.is_file():
-            # mounts hide this name, unless an archived movie has it
+            # stored as a movie, because mounts hide all other files with the name of a gain reference
             yield job_of(path, target, archive)
         elif stays_inside(link) and not holds(own, real):
             yield Job(Kind.LINK, path, target)
@@ -71,17 +71,17 @@ def resolved(link: Link, archive: Path, places: Places, choice: LinkChoice) -> I
 
 
 def _followed(link: Link, real: str, own: str, archive: Path, places: Places) -> Iterator[Job | Problem | Link]:
-    """Yield the jobs for the target of a link, under the name of the link.
+    """Yield the jobs that store the target of a link under the name of the link.
 
     If the archive already contains the target, yield a job for a relative link instead.
     """
     path, target = link.path, link.target
     name = places.name_of(real)
     if holds(own, real):
-        yield Problem(path, ArchiveError(f"{path}: leads into the archive; remove the link, or use --keep-links"))
+        yield Problem(path, ArchiveError(f"{path}: link leads into the archive; remove the link, or pass --keep-links"))
     elif holds(real, os.path.realpath(path.parent)):
         yield Problem(
-            path, ArchiveError(f"{path}: leads to a folder above itself; remove the link, or use --keep-links")
+            path, ArchiveError(f"{path}: link leads to a folder above itself; remove the link, or pass --keep-links")
         )
     elif name is not None:
         yield Job(Kind.LINK, path, target, relative_link(target, name))
@@ -90,4 +90,4 @@ def _followed(link: Link, real: str, own: str, archive: Path, places: Places) ->
     elif path.is_file():
         yield named(path, target, archive, places)
     else:
-        yield Problem(path, ArchiveError(f"{path}: neither a file nor a folder; remove it from the sources"))
+        yield Problem(path, ArchiveError(f"{path}: not a file, folder or link; remove it from the sources"))

@@ -1,4 +1,4 @@
-"""Find the movies that lists name."""
+"""Read lists of movies, and find the movies in them."""
 
 import os
 from collections.abc import Iterator
@@ -10,17 +10,17 @@ from cryofs.formats import movie_list
 from cryofs.formats.archive_names import archived_name
 from cryofs.system.paths import is_file
 
-# folders of movies beside the metadata of a tilt series
+# folders that contain movies beside the metadata of a tilt series
 _MOVIE_FOLDERS = ("", "..", "frames", "../frames")
 
 
 def listed(source: Path, archive: Path | None) -> Iterator[tuple[Path, Path] | Problem]:
-    """Yield the movies that a list names, each with its place in the archive, or the problem with it.
+    """Yield the movies of a list, each with its path in the archive, or the problem with it.
 
-    Names are relative to the working directory, as in RELION, or else to the list. A list of tables names the tables in
-    the same way, and the names in a table may also be relative to the table. In an archive (`archive` is None) a list
-    of originals also names their archived movies; files beside the list come first, because the command may run where
-    the originals are.
+    Names are relative to the working directory, as in RELION, or else to the list. Names of tables in a list of tables
+    are resolved in the same way, and names in a table may also be relative to the table. In an archive (`archive` is
+    None), a list of originals also selects their archived movies. Files beside the list take precedence, because the
+    working directory may contain the originals.
     """
     try:
         contents = movie_list.read_list(source)
@@ -49,7 +49,7 @@ def listed(source: Path, archive: Path | None) -> Iterator[tuple[Path, Path] | P
 def _movies(
     source: Path, contents: movie_list.MovieList, folders: list[Path], archive: Path | None
 ) -> Iterator[tuple[Path, Path] | Problem]:
-    """Yield the movies of one list, which are searched for in the working folder and in some others."""
+    """Yield the movies of one list; search for them in the working directory and in `folders`."""
     for names in contents.movies:
         if archive is None:
             tried = [(stored, name) for name in names for stored in (archived_name(name), name)]
@@ -66,11 +66,11 @@ def _movies(
 
 def _missing(source: Path, name: str) -> Problem:
     text = f"{name}: missing, but listed in {source}"
-    remedy = "run cryofs in the folder that the names are relative to, or correct the list"
+    remedy = "run cryofs in the folder to which the names are relative, or correct the list"
     return Problem(Path(name), ArchiveError(f"{text}; {remedy}"))
 
 
 def _inside(name: Path) -> Path:
-    """Return a path of a list as a relative path without `..`, for use below the root of the archive."""
+    """Return a path of a list as a relative path without `..`, to be joined to the root of the archive."""
     path = Path(os.path.normpath(name))
     return path.relative_to(path.anchor) if path.is_absolute() else Path(*(part for part in path.parts if part != ".."))

@@ -15,7 +15,7 @@ from cryofs.storage.checksum_lists import LIST_NAME
 
 
 class Side(StrEnum):
-    """A side of the comparison, as named in messages."""
+    """Side of the comparison; the value is the name for messages."""
 
     SOURCE = "source"
     ARCHIVE = "archive"
@@ -23,7 +23,7 @@ class Side(StrEnum):
 
 @dataclass(frozen=True)
 class Missing:
-    """A name that is missing on one side; `path` is its file on the other side."""
+    """A name that is missing on one side; `path` is the file on the other side."""
 
     path: Path
     side: Side
@@ -37,11 +37,11 @@ class Pair:
     Attributes
     ----------
     name : Path
-        Relative to SOURCE.
+        Path relative to SOURCE.
     state : os.stat_result
         Inode of the source; for a link, of the link itself.
     behind_link : bool
-        True if the source is reached through a link to a folder, so that it may lie outside SOURCE.
+        True if the path of the source contains a link to a folder, so that the file may lie outside SOURCE.
     """
 
     name: Path
@@ -64,7 +64,7 @@ class Scan:
     unlike : list of Pair
         Names with different file types on the two sides.
     followed : list of Pair
-        Links to folders that the archive holds as folders.
+        Links to folders that the archive contains as folders.
     archive_links : list of Path
         All symbolic links of the archive.
     unmatched_links : list of Path
@@ -86,7 +86,7 @@ class Scan:
 
 @dataclass(frozen=True)
 class _Folders:
-    """A folder of SOURCE and its counterpart in the archive; None where the folder is missing."""
+    """A folder of SOURCE and its counterpart in the archive; None for a missing one."""
 
     name: Path
     source: Path | None
@@ -95,7 +95,7 @@ class _Folders:
 
 
 def scan(source: Path, archive: Path, listed: Callable[[Path], None]) -> Scan:
-    """Return the pairs below two folders; call `listed` with each folder of the archive after listing it."""
+    """Return the pairs below two folders; call `listed` with each archive folder after listing it."""
     return _Scanner(archive, listed).run(source)
 
 
@@ -120,7 +120,7 @@ class _Scanner:
             self._found.failed.append(as_cryofs_error(error, place.source or place.shown or Path()))
             return
         if place.name != Path() and not sources and not shown:
-            # an empty folder is reported as missing, other folders by their content
+            # a missing folder is reported by its files, or by its own name if it is empty
             if place.shown is None and place.source is not None:
                 self._found.missing.append(Missing(place.source, Side.ARCHIVE))
             elif place.source is None and place.shown is not None:
@@ -177,13 +177,13 @@ class _Scanner:
         else:
             if kind is ShownKind.LINK:
                 self._found.unmatched_links.append(source)
-            reason = "neither a file nor a folder" if kind is ShownKind.SPECIAL else ""
+            reason = "not a file, folder or link" if kind is ShownKind.SPECIAL else ""
             self._found.missing.append(Missing(source, Side.ARCHIVE, reason))
 
     def _both(self, pair: Pair) -> Iterator[_Folders]:
         kind, shown = kind_of(pair.state), pair.shown.kind
         is_file = shown in (ShownKind.FILE, ShownKind.MOVIE)
-        # behind a link, compress stores links to files that the archive has already
+        # behind a link, compress stores links to files that the archive already contains
         is_link = kind is ShownKind.LINK or (pair.behind_link and shown is ShownKind.LINK)
         if kind is ShownKind.FOLDER and shown is ShownKind.FOLDER:
             self._found.folders.append(pair)
@@ -222,14 +222,14 @@ def part_of_scan(found: Scan, part: Part, source: Path, archive: Path) -> Scan:
 
 
 def is_one_inode(one: os.stat_result, other: os.stat_result) -> bool:
-    """Return True if two results of stat describe the same inode, even through overlays or NFS with other devices."""
+    """Return True if two results of stat describe the same inode, even if overlays or NFS change the device number."""
     if identity(one) == identity(other):
         return True
-    # copies never share the change time
+    # two copies do not have the same change time
     numbers = [(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns) for found in (one, other)]
     return numbers[0] == numbers[1]
 
 
 def identity(found: os.stat_result) -> tuple[int, int]:
-    """Return the device and inode numbers of a file, which identify it while it exists."""
+    """Return the device and inode numbers of a file, which identify it as long as it exists."""
     return found.st_dev, found.st_ino

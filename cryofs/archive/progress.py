@@ -1,4 +1,4 @@
-"""Report files, progress and errors of runs over archived files."""
+"""Report files, progress and errors of operations on archived files."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -8,24 +8,24 @@ from typing import Protocol
 from cryofs.error_hints import explain
 from cryofs.errors import ArchiveError, CryofsError
 
-# Called with each file that is done, and its error if it failed.
+# Called with each finished file, and its error if it failed.
 OnFile = Callable[[Path, Exception | None], None]
-# Begin is called with the name of the activity and the total, then OnFrame with the number of units done.
+# Begin is called with the name of the activity and the total, then OnFrame with the number of finished units.
 OnFrame = Callable[[int], None]
 Begin = Callable[[str, int], None]
 
 
 class Counting(Protocol):
-    """Figures of a run that count failed files."""
+    """Results of a run that count failed files."""
 
     failed: int
 
 
 @contextlib.contextmanager
 def report_errors(source: Path, figures: Counting, on_file: OnFile) -> Iterator[None]:
-    """Count and report an error that is raised in the context, and suppress it.
+    """Count and report an error raised in the context, and suppress it so that the caller can continue.
 
-    The caller continues with the next file. Exceptions that are not CryofsError or OSError are not suppressed.
+    Only CryofsError and OSError are suppressed.
     """
     try:
         yield
@@ -40,5 +40,5 @@ def report_failure(source: Path, error: CryofsError | OSError, figures: Counting
 
 
 def as_cryofs_error(error: CryofsError | OSError, source: Path) -> CryofsError:
-    """Return a CryofsError unchanged, and an OSError as an ArchiveError that names the file."""
+    """Return a CryofsError unchanged, or convert an OSError to an ArchiveError that names the file."""
     return error if isinstance(error, CryofsError) else ArchiveError(explain(error, source))

@@ -1,4 +1,4 @@
-"""Hash files of an archive and add them to checksum lists."""
+"""Hash files of an archive and add the checksums to checksum lists."""
 
 import contextlib
 from collections.abc import Iterable
@@ -16,13 +16,13 @@ from cryofs.storage.leases import check_no_writer
 
 
 class Figures(Counting, Protocol):
-    """Figures of a run; `files` counts files that got a checksum."""
+    """Counts of files in a run; `files` counts those that got a checksum."""
 
     files: int
 
 
 def record_checksums(paths: Iterable[Path], jobs: int, done: Figures, on_file: OnFile, on_done: OnFrame) -> None:
-    """Hash files, `jobs` at a time, and add each one to the checksum list of its folder; report failed files."""
+    """Hash files, `jobs` at a time, and add each checksum to the list of its folder; report failed files."""
 
     def recorded(path: Path) -> None:
         done.files += 1
@@ -37,7 +37,7 @@ def record_checksums(paths: Iterable[Path], jobs: int, done: Figures, on_file: O
         for path, outcome in outcomes:
             match outcome:
                 case Done(hashed):
-                    lists.add(path, hashed.sha256, hashed.found)
+                    lists.add(path, hashed.sha256, hashed.found, own=True)
                 case Failed(error):
                     report_failure(path, error, done, on_file)
             on_done(1)

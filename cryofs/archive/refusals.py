@@ -1,4 +1,4 @@
-"""Refuse comparisons that could compare files with themselves, or that rely on unsafe storage."""
+"""Reject comparisons that could compare files with themselves, or that rely on unsafe storage."""
 
 import os
 from collections.abc import Iterable
@@ -10,13 +10,13 @@ from cryofs.errors import ArchiveError
 from cryofs.system.mount_table import Mount, is_remote, mount_of
 
 MOUNT_TYPE = "fuse.cryofs"
-# FUSE file systems that write to a disk of this machine
+# FUSE file systems that store data on a disk of this machine
 _LOCAL_FUSE = ("fuseblk",)
 _OTHER_FOLDER = "pass the folder that the archive was made from"
 
 
 def check_folders(source: Path, archive: Path, mounts: list[Mount]) -> None:
-    """Check SOURCE and ARCHIVE before they are listed.
+    """Check SOURCE and ARCHIVE before their folders are listed.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def check_scan(found: Scan, mounts: list[Mount]) -> None:
 
 
 def check_links(found: Scan) -> None:
-    """Check that the archive does not depend on sources that will be removed.
+    """Check that the archive does not depend on sources that the run will remove.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def check_storage(archive: Path, folders: Iterable[Path], mounts: list[Mount]) -
     Raises
     ------
     ArchiveError
-        A folder is on a FUSE file system, whose fsync may return before the data are on disk.
+        A folder is on a FUSE file system whose fsync may return before the data are on disk.
     """
     places = {_real(archive), *map(_real, folders)}
     for mount in {mount_of(place, mounts) for place in places} - {None}:
@@ -88,7 +88,7 @@ def check_storage(archive: Path, folders: Iterable[Path], mounts: list[Mount]) -
 
 
 def leases_hold(folder: Path, mounts: list[Mount]) -> bool:
-    """Return True if a lease on a file of this folder covers all programs that can open it."""
+    """Return True if a lease on a file of this folder detects all programs that open the file."""
     mount = mount_of(_real(folder), mounts)
     return mount is not None and not is_remote(mount.kind)
 

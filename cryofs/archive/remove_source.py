@@ -1,4 +1,4 @@
-"""Remove sources that equal their archived copies, unless a source has changed, is in use, or is the copy itself."""
+"""Remove sources that equal their archived copies, unless they changed, are in use, or are the copies themselves."""
 
 import errno
 import os
@@ -20,11 +20,11 @@ _NOT_EMPTY = (errno.ENOTEMPTY, errno.EEXIST)
 
 
 class NotRemovedError(Exception):
-    """A source equals its archived copy but cannot be removed; the message gives the reason."""
+    """A source equals its archived copy but was not removed; the message gives the reason."""
 
 
 class Guard:
-    """An open source and its open counterpart, in the state in which they were found.
+    """An open source and its open counterpart, with their states when they were opened.
 
     Attributes
     ----------
@@ -47,20 +47,20 @@ class Guard:
         self._leased = False
 
     def take_lease(self) -> None:
-        """Take a write lease on the source; raise NotRemovedError if another program has the file open."""
+        """Take a write lease on the source; raise NotRemovedError if another program has it open."""
         try:
             self._leased = leases.take_write_lease(self.source)
         except ChangedError as error:
             raise NotRemovedError(f"in use: {error}") from error
 
     def check_lease(self) -> None:
-        """End the lease and raise NotRemovedError if another program is opening the source."""
+        """End the lease; raise NotRemovedError if another program is opening the source."""
         if self._leased and not leases.is_held(self.source):
             self._end_lease()
             raise NotRemovedError("in use: opened by another program during the comparison")
 
     def check_unchanged(self) -> None:
-        """Check that neither file changed after it was opened, and that the stored one still has its name.
+        """Check that neither file changed after it was opened, and that the stored file still has its name.
 
         Raises
         ------
@@ -88,14 +88,14 @@ class Guard:
 
 
 class Remover:
-    """Removal of files, links and folders of SOURCE; may be shared by threads.
+    """Removal of files, links and folders of SOURCE; threads may share an instance.
 
     Parameters
     ----------
     folders : mapping
         Folders of SOURCE, by the device and inode found in the scan.
     leases_hold : callable
-        Returns True if leases on files of a folder cover all programs that can open them.
+        Returns True if leases on files of a folder detect all programs that open them.
     """
 
     def __init__(self, folders: Mapping[tuple[int, int], Path], leases_hold: Callable[[Path], bool]):
@@ -103,7 +103,7 @@ class Remover:
         self._leases_hold = leases_hold
         self._lock = threading.Lock()
         self._by_device: dict[int, bool] = {}
-        # targets of links that remain: files and folders by device and inode, folders by path
+        # targets of kept links: files and folders by device and inode, folders also by path
         self._held: dict[tuple[int, int], Path] = {}
         self._held_folders: dict[Path, Path] = {}
 
@@ -122,7 +122,7 @@ class Remover:
                 self._held_folders.setdefault(folder, link)
 
     def prepare(self, guard: Guard) -> None:
-        """Check that a file may be removed, before it is compared, and take a lease on it if possible.
+        """Check before a comparison that the file may be removed, and take a lease on it if possible.
 
         Raises
         ------
@@ -130,13 +130,13 @@ class Remover:
             The source is the stored file itself, is the target of a link that is kept, or is open in another program.
         """
         if is_one_inode(guard.before, guard.stored.found):
-            raise NotRemovedError(f"same file (inode) as {guard.stored.path}, so it was compared with itself")
+            raise NotRemovedError(f"same inode as {guard.stored.path}, so the file was compared with itself")
         self._check_links(guard.pair.source, guard.before)
         if self._has_leases(guard.pair.source.parent, guard.before.st_dev):
             guard.take_lease()
 
     def remove_file(self, guard: Guard) -> None:
-        """Remove a file that was found equal.
+        """Remove a source that equals its archived copy.
 
         Raises
         ------
@@ -155,7 +155,7 @@ class Remover:
         self._remove(link, before)
 
     def remove_folder(self, folder: Path, before: os.stat_result) -> None:
-        """Remove a folder if it is empty and is still the folder that was found.
+        """Remove a folder if it is empty and has not been replaced since the scan.
 
         Raises
         ------
@@ -205,7 +205,7 @@ class Remover:
         parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         if self._folders.get(identity(os.fstat(parent))) != path.parent:
             os.close(parent)
-            raise NotRemovedError(f"{path.parent} was replaced with another folder during the comparison")
+            raise NotRemovedError(f"{path.parent} was replaced by another folder during the comparison")
         return parent
 
     def _has_leases(self, folder: Path, device: int) -> bool:
@@ -216,12 +216,12 @@ class Remover:
 
 
 def _naming(error: OSError, path: Path) -> OSError:
-    """Return a copy of an error with the full path instead of the file name."""
+    """Return a copy of an error with the full path in place of the file name."""
     return OSError(error.errno, error.strerror, str(path))
 
 
 def _further_links(link: Path) -> Iterator[tuple[int, int]]:
-    """Yield device and inode of each intermediate link on the way from a link to its target."""
+    """Yield the device and inode of each link between a link and its final target."""
     while True:
         link = link.parent / link.readlink()
         if not link.is_symlink():

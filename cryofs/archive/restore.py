@@ -1,4 +1,4 @@
-"""Restore one original; nothing is replaced unless the user requested it."""
+"""Restore one original; existing files are replaced only with `overwrite`."""
 
 import contextlib
 import stat
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from cryofs.archive.adopt import restore_adopted
+from cryofs.archive.adopted import restore_adopted
 from cryofs.archive.progress import OnFrame
 from cryofs.archive.same_bytes import file_difference, movie_difference, tiff_difference
 from cryofs.archive.verify import Checked, feed
@@ -22,13 +22,13 @@ from cryofs.storage.checksum_lists import ListReader, mismatch_error
 
 @dataclass
 class Extracted(Checked):
-    """Figures of a run; `unchanged` counts movies and files that already existed with the same bytes."""
+    """Results of a run; `unchanged` counts movies and files that already existed with the same bytes."""
 
     unchanged: int = 0
 
 
 class Restorer:
-    """Restoration of originals, one after the other.
+    """Restoration of originals, one at a time.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class Restorer:
         self._lists = ListReader()
 
     def link(self, source: Path, target: Path) -> bool:
-        """Restore a symbolic link; return values and errors are those of `file`."""
+        """Restore a symbolic link; see `file` for the return value and errors."""
         exists = target.is_symlink() or target.exists()
         if exists and not self._overwrite:
             if not target.is_symlink() or target.readlink() != source.readlink():
@@ -58,7 +58,7 @@ class Restorer:
         return True
 
     def file(self, source: Path, target: Path) -> bool:
-        """Restore a file that the archive keeps as a plain copy.
+        """Restore a file from its plain copy in the archive.
 
         Returns
         -------
@@ -83,7 +83,7 @@ class Restorer:
         return True
 
     def movie(self, source: Path, target: Path) -> bool:
-        """Restore the original of an archived movie; return values and errors are those of `file`."""
+        """Restore the original of an archived movie; see `file` for the return value and errors."""
         with ArchivedMovie(source.absolute(), self._gains, self._pool) as movie:
             adopted = movie.record.adopted
 
@@ -116,7 +116,7 @@ class Restorer:
         except FileNotFoundError:
             return False
         if stat.S_ISDIR(found.st_mode):
-            return False  # restoring reports it
+            return False  # False, because the restoration reports this error
         if not stat.S_ISREG(found.st_mode):
             raise _refused(target, "is a symbolic link" if target.is_symlink() else "is not a regular file")
         if found.st_size != size:
@@ -145,7 +145,7 @@ class Restorer:
 
     @contextlib.contextmanager
     def _replacing(self, source: Path, target: Path, sha256: str) -> Iterator[None]:
-        """Check the SHA-256 of a restored copy against the recorded one; the caller renames the copy in the context."""
+        """Check the SHA-256 of a restored draft against the recorded one, then let the caller rename it."""
         expected = self._lists.recorded(source)
         if expected not in (None, sha256):
             raise mismatch_error(source, expected, sha256)
@@ -154,4 +154,4 @@ class Restorer:
 
 
 def _refused(target: Path, reason: str) -> ArchiveError:
-    return ArchiveError(f"{target}: already exists and {reason}; rename it, or pass --overwrite to replace it")
+    return ArchiveError(f"{target}: already exists and {reason}; rename this file, or pass --overwrite to replace it")

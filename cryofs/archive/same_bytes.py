@@ -4,23 +4,23 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cryofs.archive.adopt import check_adopted, restore_adopted
+from cryofs.archive.adopted import check_adopted, restore_adopted
 from cryofs.archive.progress import OnFrame
 from cryofs.archive.verify import feed
 from cryofs.movies.archived import ArchivedMovie, check_pages
 from cryofs.storage.byte_source import ByteSource
 
 _CHUNK = 4 << 20
-# Called with the number of bytes that were compared; an exception that it raises ends the comparison.
+# Called with a number of compared bytes; an exception that it raises ends the comparison.
 OnBytes = Callable[[int], None]
 
 
 def _ignore(_: int) -> None:
-    """Do nothing; the default progress callback."""
+    """Do nothing; this is the default progress callback."""
 
 
 class _UnequalError(Exception):
-    """Raised at the first byte that differs, with the offset of this byte."""
+    """A difference between two files; carries the offset of the first differing byte."""
 
     def __init__(self, offset: int):
         super().__init__(offset)
@@ -28,7 +28,7 @@ class _UnequalError(Exception):
 
 
 class _Reader:
-    """Comparison of an open file with pieces that arrive in order."""
+    """Comparison of an open file with pieces of another file that arrive in order."""
 
     def __init__(self, source: ByteSource, on_bytes: OnBytes):
         self._source = source
@@ -60,9 +60,9 @@ class _Reader:
 def movie_difference(
     source: ByteSource, movie: ArchivedMovie, on_bytes: OnBytes = _ignore, on_frame: OnFrame = _ignore
 ) -> int | None:
-    """Return the offset of the first byte in which a source differs from an archived movie, or None if it is equal.
+    """Return the offset of the first byte that differs between a source and an archived movie, or None.
 
-    Decoding the movie includes all checks of `cryofs verify`: strips, frames, the whole file, and the TIFF structure.
+    The movie is decoded with all checks of `cryofs verify`: strips, frames, the whole file, and the TIFF structure.
 
     Raises
     ------
@@ -77,12 +77,12 @@ def movie_difference(
 
 
 def tiff_difference(source: ByteSource, movie: ArchivedMovie) -> int | None:
-    """Return the offset of the first byte in which a source differs from the original of an adopted TIFF, or None."""
+    """Return the offset of the first difference between a source and the original of an adopted TIFF, or None."""
     return _difference(source, lambda take: restore_adopted(movie, lambda piece: take(memoryview(piece))), _ignore)
 
 
 def file_difference(source: ByteSource, stored: ByteSource, on_bytes: OnBytes = _ignore) -> int | None:
-    """Return the offset of the first byte in which two open files differ, or None if they are equal."""
+    """Return the offset of the first byte that differs between two open files, or None."""
 
     def feed_file(take: Callable[[memoryview], object]) -> None:
         memory = memoryview(bytearray(_CHUNK))

@@ -1,4 +1,4 @@
-"""Turn movies, folders and lists into jobs, each with its target in the archive."""
+"""Convert movies, folders and lists to jobs, each with its target in the archive."""
 
 import os
 from collections import deque
@@ -11,6 +11,7 @@ from cryofs.archive.jobs import Job as Job
 from cryofs.archive.jobs import Kind as Kind
 from cryofs.archive.jobs import Problem as Problem
 from cryofs.archive.links import resolved
+from cryofs.archive.twins import without_superseded
 from cryofs.archive.walking import Link, Places, items_of, same_folder
 from cryofs.config.choices import LinkChoice
 from cryofs.errors import ArchiveError
@@ -30,13 +31,12 @@ def collect(
 ) -> tuple[list[Job], list[Problem]]:
     """Return the jobs for all sources, sorted by target, and the problems with sources that cannot be archived.
 
-    The contents of a folder keep their relative paths below the root of the archive. A single file is stored in the
-    root, and a movie of a list under its path in the list (without the leading ``/`` of an absolute path). With
-    `render_eer`, EER files become movies of their fractions. With `folds_case`, names that differ only in case are
-    the same name.
+    Files in a folder keep their relative paths below the root of the archive. A single file is stored in the root, and
+    a movie of a list under its path in the list (without the leading ``/`` of an absolute path). With `render_eer`, EER
+    files become movies of their fractions. With `folds_case`, names that differ only in case count as the same name.
 
-    A symbolic link in a folder stays a link if it leads to the corresponding file of the archive; `links` decides
-    about all other links. A movie with several links to it is archived once.
+    A symbolic link in a folder remains a link if it leads to the corresponding file of the archive; `links` determines
+    how all other links are stored. A movie with several links to it is archived once.
     """
     jobs: dict[str, Job] = {}
     problems = []
@@ -45,9 +45,9 @@ def collect(
             problems.append(item)
             continue
         if own := next((part for part in item.target.parts if is_own_name(part)), None):
-            # the archive has checksum lists of its own
+            # skipped, because the archive has its own checksum lists
             if own != LIST_NAME:
-                text = f"{item.source}: name reserved for cryofs ({own}); rename it, or remove it if a run left it"
+                text = f"{item.source}: name reserved for cryofs ({own}); rename the file, or remove it"
                 problems.append(Problem(item.source, ArchiveError(text)))
             continue
         if render_eer:
@@ -56,12 +56,12 @@ def collect(
         key = name.casefold() if folds_case else name
         twin = jobs.setdefault(key, item)
         if (twin.kind, item.kind) == (Kind.EER, Kind.MOVIE):
-            # an existing movie wins over a rendered one
+            # an existing movie takes precedence over a rendered one
             jobs[key], item, twin = item, twin, item
         if not _is_same(twin, item):
             text = f"{item.source}: name already taken by {twin.source} ({twin.target}); rename one of the files"
             problems.append(Problem(item.source, ArchiveError(text)))
-    # a movie replaces a link with the same original name
+    # a movie takes precedence over a link with the same original name
     movies = {job.target for job in jobs.values() if job.kind is not Kind.LINK}
     kept = [
         job
@@ -90,11 +90,11 @@ def _all_items(sources: Iterable[Path], archive: Path, links: LinkChoice) -> Ite
 
 
 def lies_in(source: Path, archive: Path) -> bool:
-    """Return True if a source is a folder below the archive, False if it cannot be read."""
+    """Return True if a source is a folder below the archive; return False if it is unreadable."""
     try:
         return source.is_dir() and is_below(source, archive)
     except OSError:
-        return False  # reported when it is collected
+        return False  # `collect` reports the error
 
 
 def is_below(place: Path, folder: Path) -> bool:
@@ -103,11 +103,12 @@ def is_below(place: Path, folder: Path) -> bool:
 
 
 def collect_archived(paths: Iterable[Path], *, keep_links: bool = False) -> tuple[list[Job], list[Problem]]:
-    """Return the jobs for files to verify or extract, and the problems with paths that cannot be read.
+    """Return the jobs for files to verify or extract, and the problems with unreadable paths.
 
-    A target is relative to the folder that was passed; a file that was passed has its name as the target. All files
-    are of kind FILE. A link to a TIFF file counts as a file unless `keep_links` is set; other links in folders are of
-    kind LINK, because the target of such a link has a job of its own.
+    A target is relative to the folder that the user passed; the target of a single file is its name. All files have the
+    kind FILE. A link to a TIFF file counts as a file unless `keep_links` is set. Other links in folders have the kind
+    LINK, because their targets have separate jobs. Where a plain file and its archived movie exist,
+    the one that counts has a job; if neither counts, this is a problem.
     """
     jobs: list[Job] = []
     problems = []
@@ -120,11 +121,12 @@ def collect_archived(paths: Iterable[Path], *, keep_links: bool = False) -> tupl
             jobs.append(Job(Kind.FILE, item.path, item.target))
         else:
             jobs.append(Job(Kind.LINK, item.path, item.target))
-    return jobs, problems
+    jobs, conflicts = without_superseded(jobs)
+    return jobs, problems + conflicts
 
 
 def _rendered(job: Job) -> Job:
-    """Return the job that renders an EER file, or that links to the rendered movie; other jobs unchanged."""
+    """Return the job that renders an EER file, or that links to the rendered movie; return other jobs unchanged."""
     name = rendered_name(job.target.name)
     if name is None:
         return job
@@ -138,9 +140,9 @@ def _rendered(job: Job) -> Job:
 
 
 def _is_same(one: Job, other: Job) -> bool:
-    """Return True if two jobs with the same name need no error: both are folders, or both have the same source.
+    """Return True if two jobs with the same target do not conflict: both are folders, or both have the same source.
 
-    Jobs whose targets differ in case are never the same.
+    Jobs whose targets differ in case always conflict.
     """
     if one.target != other.target:
         return False

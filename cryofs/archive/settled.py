@@ -1,4 +1,4 @@
-"""Make files and folders of an archive durable, and drop them from the page cache."""
+"""Write files and folders of an archive to disk, and drop them from the page cache."""
 
 import contextlib
 import errno
@@ -15,10 +15,10 @@ _NOT_SUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class Settled:
-    """Makes the data that a run relies on durable.
+    """Synchronization of the data on which a run relies.
 
-    Each folder, checksum list and gain reference is synced once. Sync a folder after listing it, so that all names
-    in the listing are durable. Threads may share an instance.
+    Each folder, checksum list and gain reference is synced once. Call `folder` after listing a folder, so that all
+    names in the listing are durable. Threads may share an instance.
 
     Parameters
     ----------
@@ -37,12 +37,12 @@ class Settled:
         """Make the names in a folder durable; for the root of the archive, also the names in its parent folder."""
         self.path(folder, os.O_DIRECTORY)
         if folder == self._archive:
-            # the user may not have permission to read the folder above
+            # the user may lack permission to read the parent folder
             with contextlib.suppress(PermissionError):
                 self.path(folder.parent, os.O_DIRECTORY)
 
     def beside(self, folder: Path) -> None:
-        """Make the checksum list of a folder durable, and the gain references of this folder and the folders above."""
+        """Make the checksum list of a folder durable, and the gain references in this folder and above."""
         with self._lock:
             if folder in self._done:
                 return
@@ -63,8 +63,8 @@ class Settled:
     def file(self, descriptor: int, path: Path) -> None:
         """Make an open file durable, and drop it from the page cache, so that the next read comes from the disk.
 
-        Pages that another program reads or has mapped stay in the cache, and caches of the storage device keep their
-        data; the sync wrote all of these data before.
+        Pages that another program is reading or has mapped stay in the cache, and the storage device keeps its own
+        caches. The sync has written all of these data before.
 
         Raises
         ------
@@ -79,6 +79,6 @@ class Settled:
             if not self._trusted:
                 text = f"{path}: storage does not support fsync, so the data may not be on disk"
                 raise ArchiveError(f"{text}; pass --trust-storage to accept this storage") from error
-        # some storage has no page cache
+        # ignored, because some storage has no page cache
         with contextlib.suppress(OSError):
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)

@@ -1,40 +1,42 @@
-"""Original names of the files of an archive, as in the main view of a mount.
+"""Original names of the files of an archive, as a mount shows them.
 
 A mount looks up single names (`cryofs.vfs.namespace`). This module lists whole folders, for runs that restore or
-compare originals. It omits derived files whose stored file the mount also shows, such as the `X.mrc` of an EER file.
+compare originals. It omits derived files if the mount also shows the stored file, such as the `X.mrc` of an EER file.
 """
 
 import contextlib
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
 from cryofs.archive.identify import held_movie
+from cryofs.archive.twins import counting
 from cryofs.config.settings import FILE_NAME
 from cryofs.errors import CryofsError
 from cryofs.formats.archive_names import is_own_name, is_reference_name
 from cryofs.formats.record import Record
 from cryofs.movies import registry
 from cryofs.movies.gain_library import is_estimated
+from cryofs.movies.twins import Counts, conflict
 from cryofs.storage.byte_source import LocalFile
 
 
 class ShownKind(Enum):
-    """The type of a file that a mount shows; the value is the phrase used in messages."""
+    """The type of a file that a mount shows; the value is the phrase for messages."""
 
     FOLDER = "a folder"
     LINK = "a symbolic link"
     FILE = "a file"
     MOVIE = "an archived movie"
-    SPECIAL = "neither a file nor a folder"
+    SPECIAL = "a special file"
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A file of the archive behind a name that a mount shows.
+    """A file of the archive and its role in a mount.
 
     Attributes
     ----------
@@ -45,7 +47,7 @@ class Shown:
     record : Record or None
         Record of an archived movie, otherwise None.
     error : Exception or None
-        Error of reading the record of a damaged archived movie, otherwise None.
+        Error raised by the record of a damaged archived movie, otherwise None.
     optional : bool
         True if the file may be missing in SOURCE, because cryofs may have added it to the archive.
     """
@@ -60,12 +62,12 @@ class Shown:
 
 def restored_name(name: str, record: Record) -> str:
     """Return the name of the original of an archived movie; an adopted movie keeps its own name."""
-    # the registry covers X.tif too, an archived movie that was renamed
+    # the registry also matches X.tif, an archived movie that was renamed
     return name if record.adopted is not None else registry.shown_name(name) or name
 
 
 def kind_of(found: os.stat_result) -> ShownKind:
-    """Return the kind of a file from the result of lstat; FILE includes archived movies."""
+    """Return the kind of a file from the result of lstat; archived movies have the kind FILE."""
     if stat.S_ISDIR(found.st_mode):
         return ShownKind.FOLDER
     if stat.S_ISLNK(found.st_mode):
@@ -96,14 +98,18 @@ def shown_in(folder: Path, root: Path) -> dict[str, Shown]:
             if references_shown and not _is_estimated(path):
                 others[name] = Shown(kind_of(state), path, state, optional=True)
         elif movie is not None:
-            movies[registry.replaced_name(name) or name] = movie
+            original = registry.replaced_name(name) or name
+            if original in found:
+                movie = _counting(movie, folder / original)
+            if movie is not None:
+                movies[original] = movie
         else:
             others[name] = Shown(kind_of(state), path, state, optional=folder == root and name == FILE_NAME)
     return others | movies
 
 
 def states_in(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield each name in a folder with the result of lstat; skip names that are removed meanwhile.
+    """Yield each name in a folder with the result of lstat; skip names that disappear meanwhile.
 
     Raises
     ------
@@ -117,7 +123,7 @@ def states_in(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def renamed_movie(folder: Path, name: str) -> Shown | None:
-    """Return the archived movie `X.tif` that a mount also shows as `name` (`X.mrc`), or None if there is none."""
+    """Return the renamed archived movie (`X.tif`) that a mount also shows as `name` (`X.mrc`), or None."""
     for stored in registry.names_of_renamed(name):
         path = folder / stored
         try:
@@ -131,7 +137,7 @@ def renamed_movie(folder: Path, name: str) -> Shown | None:
 
 
 def is_renamed_movie(shown: Shown) -> bool:
-    """Return True for an archived movie that was renamed `X.tif`; a mount shows both this file and the original."""
+    """Return True for an archived movie that was renamed to `X.tif`; a mount shows this file and the original."""
     if shown.kind is not ShownKind.FILE or not registry.may_have_record(shown.path.name):
         return False
     try:
@@ -141,6 +147,18 @@ def is_renamed_movie(shown: Shown) -> bool:
     return record is not None and record.adopted is None
 
 
+def _counting(movie: Shown, plain: Path) -> Shown | None:
+    """Return the entry of an archived movie of whose name a plain file exists, or None if the plain file counts."""
+    if movie.record is None:
+        return movie
+    match counting(plain):
+        case Counts.PLAIN:
+            return None
+        case Counts.NEITHER:
+            return replace(movie, error=conflict(plain, movie.path), optional=False)
+    return movie
+
+
 def _movie(path: Path, state: os.stat_result) -> Shown | None:
     """Return the entry of an archived movie, or None if the file is not an archived movie or has no original."""
     if registry.replaced_name(path.name) is None or not stat.S_ISREG(state.st_mode):
@@ -148,17 +166,17 @@ def _movie(path: Path, state: os.stat_result) -> Shown | None:
     try:
         record = held_movie(path)
     except (CryofsError, OSError) as error:
-        # mounts list it too, so that the damage is noticed
+        # listed as in a mount, so that users notice the damage
         return Shown(ShownKind.MOVIE, path, state, error=error)
     if record is None:
         return None
-    # movies that were rendered from EER files or adopted have no original of this name
+    # adopted movies and movies rendered from EER files have no original of this name
     optional = record.rendered is not None or record.adopted is not None
     return Shown(ShownKind.MOVIE, path, state, record, optional=optional)
 
 
 def _shows_references(folder: Path, found: dict[str, os.stat_result]) -> bool:
-    """Return True if a mount shows gain references here: a folder below has TIFF movies of other programs."""
+    """Return True if a mount shows gain references here, because this folder or a subfolder has foreign TIFF movies."""
     below = [folder / name for name, state in found.items() if stat.S_ISDIR(state.st_mode)]
     return any(map(_holds_foreign, [folder, *below]))
 
@@ -168,7 +186,7 @@ def _is_estimated(path: Path) -> bool:
         with LocalFile.open(path) as source:
             return is_estimated(source)
     except OSError:
-        return False  # shown; reading it reports the error
+        return False  # shown, so that reading it reports the error
 
 
 def _holds_foreign(folder: Path) -> bool:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cryofs.archive.adopt import check_adopted
+from cryofs.archive.adopted import check_adopted
 from cryofs.archive.frame_stream import original_bytes
 from cryofs.archive.inventory import Inventory, StoredMovie, is_intact, take_inventory
 from cryofs.archive.progress import Begin, OnFile, OnFrame, report_failure
@@ -22,26 +22,26 @@ from cryofs.movies.gain_library import GainLibrary
 
 @dataclass
 class Checked:
-    """Figures of a verification or an extraction.
+    """Results of a verification or an extraction.
 
     Attributes
     ----------
     movies : int
-        Archived movies that were found intact or were restored.
+        Number of archived movies that are intact or were restored.
     files : int
-        Other files that were found intact or were restored.
+        Number of other files that are intact or were restored.
     failed : int
-        Files that are damaged, missing or unreadable.
+        Number of files that are damaged, missing or unreadable.
     original_bytes, stored_bytes : int
-        Total sizes of the originals of `movies`, and of the archived movies.
+        Total sizes in bytes of the originals of `movies`, and of the archived movies.
     without_checksum : int
-        Files with neither a record nor a line in a checksum list, which could not be checked.
+        Number of files without a record and without a line in a checksum list, which were not checked.
     without_record : int
-        TIFF movies of other programs that are included in `without_checksum`.
+        Number of TIFF movies of other programs included in `without_checksum`.
     without_file : int
-        Lines of checksum lists whose file is missing; `failed` includes them.
+        Number of lines of checksum lists whose file is missing; `failed` includes them.
     without_anything : list of Path
-        Folders that the user passed and in which no file has a checksum.
+        Folders passed by the user in which no file has a checksum.
     """
 
     movies: int = 0
@@ -55,7 +55,7 @@ class Checked:
     without_anything: list[Path] = field(default_factory=list)
 
     def count(self, movie: ArchivedMovie) -> None:
-        """Add an intact or restored movie to the figures."""
+        """Add an intact or restored movie to the results."""
         self.movies += 1
         self.original_bytes += movie.record.original.bytes
         self.stored_bytes += movie.stored_bytes
@@ -70,17 +70,17 @@ def verify(
     on_unchecked: Callable[[Path], object] = lambda _: None,
     part: Part = WHOLE,
 ) -> Checked:
-    """Check all files that have a checksum, in files, lists or archives, and return the figures.
+    """Check all files that have a checksum, in files, lists or archives, and return the results.
 
     Archived movies are decoded, and every frame, the whole file and the TIFF structure are checked against the record.
-    All other files are checked against the checksum list of their folder. A file without a checksum counts as failed
-    if the user passed the file or a list that names it, otherwise as unchecked. A line of a checksum list whose file
-    is missing counts as failed.
+    All other files are checked against the checksum list of their folder. A file without a checksum counts as failed if
+    the user passed the file or a list that contains it, otherwise as unchecked. A line of a checksum list whose file is
+    missing counts as failed.
 
     Parameters
     ----------
     on_bytes : callable
-        Called with the number of stored bytes that were checked; `begin` receives the total.
+        Called with a number of stored bytes that were checked; `begin` receives the total.
     on_unchecked : callable
         Called with each file that has no checksum.
     part : Part
@@ -103,7 +103,7 @@ def verify(
 
 
 def _verify_movies(movies: list[StoredMovie], jobs: int, checked: Checked, on_file: OnFile, on_bytes: OnFrame) -> None:
-    """Verify movies one at a time; a thread pool decodes each movie in parallel."""
+    """Verify movies one at a time; a thread pool decodes the strips of each movie."""
     gains = {root: GainLibrary(root) for root in {None, *(movie.root for movie in movies)}}
     with ThreadPoolExecutor(jobs) as pool:
 
@@ -138,7 +138,7 @@ def _verify_files(
     on_bytes: OnFrame,
     on_unchecked: Callable[[Path], object],
 ) -> None:
-    """Check files that are not archived movies, several at a time."""
+    """Check files that are not archived movies, `jobs` at a time."""
     files = (file for found in inventories for file in found.files)
     with contextlib.closing(Threads(jobs).run(is_intact, files, _bytes_to(on_bytes))) as outcomes:
         for file, outcome in outcomes:
@@ -162,9 +162,9 @@ def _check_reference(movie: ArchivedMovie, root: Path | None, gains: dict[Path |
     except GainError:
         if root is None:
             raise
-        # the library without a root searches all folders above
+        # a library without a root also searches the folders above it
         gains[None].get(gain.sha256, root.parent, movie.name)
-        text = f"{movie.name}: gain reference found only above {root}, so a mount of this folder cannot use it"
+        text = f"{movie.name}: its gain reference is above {root}, where a mount of this folder does not find it"
         raise GainError(f"{text}; copy the reference into the folder, or verify the whole archive") from None
 
 
@@ -174,7 +174,7 @@ def feed(movie: ArchivedMovie, take: Callable[[memoryview], object], on_frame: O
     Raises
     ------
     DamagedError
-        The SHA-256 of the whole file differs from the recorded one.
+        The SHA-256 of the whole file does not match the recorded one.
     """
     recorded = movie.record.original.sha256
     digest = hashlib.sha256()

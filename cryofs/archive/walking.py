@@ -1,4 +1,4 @@
-"""List the files of sources: the tree of a folder, the movies of a list, and the links among them."""
+"""List the files of sources: the tree of a folder, the movies of a list, and their links."""
 
 import os
 from collections.abc import Iterator
@@ -32,13 +32,13 @@ class Link:
 
 @dataclass
 class Places:
-    """Paths in the archive, by the real paths of the sources."""
+    """Maps the real paths of sources to paths in the archive."""
 
     folders: dict[str, Path] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
 
     def known(self, real: str) -> Path | None:
-        """Return the path in the archive of a file or folder with an entry of its own, or None if it has none."""
+        """Return the path in the archive of a file or folder that has its own entry, or None."""
         return self.files.get(real) or self.folders.get(real)
 
     def name_of(self, real: str) -> Path | None:
@@ -52,7 +52,7 @@ class Places:
 def items_of(source: Path, archive: Path | None, places: Places) -> Iterator[Job | Problem | Link]:
     """Yield the jobs for a source, its links, and the problems with it.
 
-    If `archive` is None, the source is an archive to read, and files keep their names.
+    If `archive` is None, the source is itself an archive, whose files keep their names.
     """
     try:
         if source.is_dir() and archive is not None and same_folder(source, archive):
@@ -61,7 +61,7 @@ def items_of(source: Path, archive: Path | None, places: Places) -> Iterator[Job
         elif source.is_dir():
             yield from walk(source, archive, places)
         elif not source.is_file():
-            what = "neither a file nor a folder" if source.exists() else "no such file or folder"
+            what = "not a file or folder" if source.exists() else "no such file or folder"
             yield Problem(source, ArchiveError(f"{source}: {what}; check the path"))
         elif movie_list.is_list(source):
             for found in listed(source, archive):
@@ -75,7 +75,7 @@ def items_of(source: Path, archive: Path | None, places: Places) -> Iterator[Job
 def walk(
     folder: Path, archive: Path | None, places: Places, base: Path = Path(), *, once: bool = False
 ) -> Iterator[Job | Problem | Link]:
-    """Yield the jobs for all files and folders below a folder, except the archive itself, its links, and problems.
+    """Yield the jobs for all files and folders below a folder, its links, and problems; skip the archive itself.
 
     Parameters
     ----------
@@ -105,9 +105,7 @@ def walk(
                 elif path.is_file():
                     yield job_of(path, below / name, archive)
                 else:
-                    yield Problem(
-                        path, ArchiveError(f"{path}: neither a file nor a folder; remove it from the sources")
-                    )
+                    yield Problem(path, ArchiveError(f"{path}: not a file, folder or link; remove it from the sources"))
             except OSError as error:
                 yield unreadable(path, error)
         names[:] = [name for name in names if known.get(name) is None and not _is_passed_over(here / name, archive)]
@@ -116,30 +114,30 @@ def walk(
 
 
 def _is_passed_over(folder: Path, archive: Path | None) -> bool:
-    """Return True for a folder to skip: the archive inside a source, or a folder of cryofs inside an archive."""
+    """Return True for a folder to skip: the archive inside a source, or an internal folder of cryofs."""
     return is_own_name(folder.name) if archive is None else same_folder(folder, archive)
 
 
 def unreadable(path: Path, error: OSError) -> Problem:
-    """Return a problem with the error of a source that cannot be read."""
+    """Return a problem with the error of an unreadable source."""
     return Problem(path, ArchiveError(explain(error, path)))
 
 
 def named(source: Path, target: Path, archive: Path | None, places: Places) -> Job:
-    """Record in `places` the path of a file that was passed or linked, and return the job for it."""
+    """Enter a file that the user passed, or the target of a link, into `places`; return the job for it."""
     places.files.setdefault(os.path.realpath(source), target)
     return job_of(source, target, archive)
 
 
 def job_of(source: Path, target: Path, archive: Path | None) -> Job:
-    """Return the job for a file: to archive a movie if the file has the name of one, otherwise to copy the file."""
+    """Return the job for a file: archive a file with the name of a movie, copy any other file."""
     if archive is not None and is_movie_name(target.name):
         return Job(Kind.MOVIE, source, target.with_name(archived_name(target.name)))
     return Job(Kind.FILE, source, target)
 
 
 def same_folder(one: Path, other: Path) -> bool:
-    """Return True if two paths lead to the same folder, False if either cannot be read."""
+    """Return True if two paths lead to the same folder; return False if either is unreadable."""
     try:
         return one.samefile(other)
     except OSError:
@@ -147,5 +145,5 @@ def same_folder(one: Path, other: Path) -> bool:
 
 
 def relative_link(name: Path, target: Path) -> Path:
-    """Return the relative target of a symbolic link `name` that leads to `target`; both are paths of the archive."""
+    """Return the relative target of a symbolic link at `name` that leads to `target`; both are paths of the archive."""
     return Path(os.path.relpath(target, name.parent))

@@ -40,7 +40,7 @@ def command(paths: tuple[Path, ...], jobs: int, as_json: bool) -> None:
             if warning := warn_of(reference, movie, jobs):
                 reporter.line(warning)
 
-        done = adopt(paths, jobs, report, reporter.begin, reporter.advance, check)
+        done = adopt(paths, jobs, report, reporter.begin, reporter.advance, check, reporter.line)
     if as_json:
         print_json(vars(done))
     else:

@@ -21,6 +21,7 @@ COMMANDS: tuple[str, ...] = (
     "mount",
     "umount",
     "compress",
+    "ingest",
     "adopt",
     "estimate-gain",
     "check-gain",

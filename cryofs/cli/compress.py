@@ -9,7 +9,15 @@ import click
 
 from cryofs.cli.eer import eer_options, rendering_of
 from cryofs.cli.output import Reporter, print_json
-from cryofs.cli.parameters import PATH, files_argument, gain_orientation_option, jobs_option, json_option, part_option
+from cryofs.cli.parameters import (
+    PATH,
+    break_lock_option,
+    files_argument,
+    gain_orientation_option,
+    jobs_option,
+    json_option,
+    part_option,
+)
 from cryofs.config.choices import CompressionChoice, EerChoice, GainOrientation, NarrowChoice
 from cryofs.errors import FullDiskError
 from cryofs.execution.parts import Part
@@ -86,6 +94,7 @@ _LABELS = {
     help="With --part: how long to wait for the gain reference that part 1 estimates.",
 )
 @click.option("--strict", is_flag=True, help="Exit with 1 if a movie was kept as a plain copy or a file looks damaged.")
+@break_lock_option
 @click.option("--verbose", is_flag=True, help="Print a row for each frame of a gain estimate.")
 @jobs_option("Number of cores to use.")
 @json_option("Print the summary as JSON.")
@@ -108,6 +117,7 @@ def command(
     part: Part,
     gain_wait: float,
     strict: bool,
+    break_lock: bool,
     verbose: bool,
     jobs: int,
     as_json: bool,
@@ -147,6 +157,7 @@ def command(
         strict=strict,
         part=part,
         gain_wait=60 * gain_wait,
+        break_lock=break_lock,
     )
     with Reporter() as reporter:
         progress = _Progress(reporter, _continuation(arguments), verbose=verbose)

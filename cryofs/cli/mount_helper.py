@@ -68,8 +68,10 @@ def run(arguments: list[str]) -> int:
 def _mount(archive: Path, mountpoint: Path, options_text: str, options: dict[str, str]) -> None:
     from cryofs.config.mount_options import parse_options, without_mount_words
     from cryofs.config.settings import load_settings
-    from cryofs.fuse.control import clear_dead_mount, place_of
-    from cryofs.fuse.daemon import check_mountpoint, default_log, serve_in_background
+    from cryofs.fuse.control import check_responds, place_of
+    from cryofs.fuse.daemon import check_mountpoint, serve_in_background
+    from cryofs.fuse.log_file import open_log
+    from cryofs.fuse.unmounting import clear_dead_mount
     from cryofs.system.paths import check_archive
 
     if "-N" in options:
@@ -78,6 +80,7 @@ def _mount(archive: Path, mountpoint: Path, options_text: str, options: dict[str
     parsed, settings = parse_options(without_mount_words(options_text))
     if "-f" not in options and clear_dead_mount(mountpoint):
         print(printable(f"mount.cryofs: {mountpoint}: removed a stale mount"), file=sys.stderr)
+    check_responds(archive)
     check_archive(archive)
     check_mountpoint(archive, mountpoint, nonempty=parsed.nonempty)
     loaded = load_settings(archive, settings)
@@ -88,10 +91,12 @@ def _mount(archive: Path, mountpoint: Path, options_text: str, options: dict[str
             print(printable(f"mount.cryofs: {line}"), file=sys.stderr)
     if "-f" in options:
         return
-    log = Path(parsed.log_file) if parsed.log_file else default_log(mountpoint)
+    log = open_log(mountpoint, parsed.log_file)
+    if log.warning:
+        print(printable(f"mount.cryofs: {log.warning}"), file=sys.stderr)
     serve_in_background(archive, mountpoint, loaded, parsed, log)
     if "-v" in options:
-        print(printable(f"mount.cryofs: {archive} mounted on {mountpoint} (log: {log})"))
+        print(printable(f"mount.cryofs: {archive} mounted on {mountpoint} (log: {log.path})"))
 
 
 def _enter(namespace: str) -> None:

@@ -1,1 +1,1 @@
-"""Encode and decode TIFF strips."""
+"""Codecs, which encode and decode TIFF strips."""

@@ -1,4 +1,4 @@
-"""Define the interface of a codec, which converts the pixels of a TIFF strip to bytes and back."""
+"""The interface of a codec, which converts the pixels of a TIFF strip to bytes and back."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -13,28 +13,28 @@ from cryofs.errors import DamagedError
 
 Pixels = Literal["bytes", "wide", "float", "any"]
 
-# Rows of a strip unless an encoder needs more: one frame is then encoded and decoded on all cores.
-STRIP_ROWS = 256
+# Number of rows of a strip unless an encoder needs more, so that one frame is encoded and decoded on all cores.
+STRIP_ROWS = 128
 
 
 @dataclass(frozen=True)
 class Codec(ABC):
-    """A TIFF compression together with the predictor that was applied before it.
+    """A TIFF compression with the predictor that was applied before it.
 
     Attributes
     ----------
     compression : str
         Name of the compression in the record of an archived movie.
     tags : tuple of int
-        Values of the TIFF tag Compression that mean this compression. The first one is written.
+        Values of the TIFF tag Compression for this compression. The first one is written.
     most_expansion : int
-        Largest number of decoded bytes per encoded byte. A file that claims more is damaged, and is rejected before
+        Maximum number of decoded bytes per encoded byte. A file with a larger ratio is damaged, and is rejected before
         memory is allocated.
     compiled : str
-        Whether compiled code decodes: ``"no"``; ``"faster"``, only after `load_compiled`; or ``"always"``, which the
-        first decode loads.
+        Use of compiled code for decoding: ``"no"``; ``"faster"``, only after `load_compiled`; ``"always"``, loaded by
+        the first decode.
     has_predictor : bool
-        Whether readers apply the TIFF tag Predictor with this compression; libtiff ignores it with some.
+        Whether readers apply the TIFF tag Predictor with this compression; libtiff ignores it for some compressions.
     """
 
     compression: ClassVar[str]
@@ -47,17 +47,17 @@ class Codec(ABC):
 
     @classmethod
     def encoders(cls) -> "Sequence[Encoder]":
-        """Return the encoders of this codec that a plan compares; none if cryofs does not write the codec."""
+        """Return the encoders of this codec that a plan compares; none if cryofs does not write this codec."""
         return ()
 
     @classmethod
     def load_compiled(cls) -> None:
-        """Load the compiled code for faster decoding, if the codec has any."""
+        """Load compiled code for faster decoding, if the codec has any."""
         return
 
     @abstractmethod
     def decode_bytes(self, streams: Sequence[bytes], flats: Sequence[NDArray[np.uint8]]) -> None:
-        """Decode streams into arrays of bytes of shape (n,), without undoing the predictor; errors as in `decode`."""
+        """Decode streams into arrays (uint8, shape (n,)), but do not undo the predictor; see `decode` for errors."""
 
     def decode(self, streams: Sequence[bytes], strips: Sequence[NDArray[Any]]) -> None:
         """Decode streams into C-contiguous arrays of shape (rows, nx); write nothing outside the arrays.
@@ -74,12 +74,12 @@ class Codec(ABC):
 
 
 def decode_into(decoder: Callable[..., Any], stream: bytes, flat: NDArray[np.uint8]) -> None:
-    """Decode a stream into `flat` by a decoder of imagecodecs, which writes nothing outside it.
+    """Decode a stream into `flat` (uint8, shape (n,)) with a decoder of imagecodecs, which writes nothing outside it.
 
     Raises
     ------
     DamagedError
-        The stream is invalid, or does not hold exactly the bytes of `flat`.
+        The stream is invalid, or does not contain exactly as many bytes as `flat`.
     """
     try:
         size = len(decoder(stream, out=flat))
@@ -91,7 +91,7 @@ def decode_into(decoder: Callable[..., Any], stream: bytes, flat: NDArray[np.uin
 
 @dataclass(frozen=True)
 class Encoder:
-    """One way to encode strips.
+    """A way to encode strips.
 
     Attributes
     ----------
@@ -104,9 +104,9 @@ class Encoder:
     pixels : str
         Pixel types that the encoder supports: one-byte, wider integers, floats, or any.
     cost : int
-        Rank by encoding time among all encoders; the lowest is the fastest.
+        Rank by encoding time among all encoders; the fastest has the lowest rank.
     rows : int
-        Rows of a strip.
+        Number of rows of a strip.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Encode and decode zlib streams ("Adobe deflate") by general libraries and by Huffman kernels.
+"""Deflate in zlib streams ("Adobe deflate"), by general libraries and by Huffman kernels.
 
 For electron counts, the Huffman-only and run-length strategies produce smaller streams in less time than string
 matching, because counts repeat only by chance.
@@ -23,10 +23,10 @@ Strategy = Literal["default", "huffman", "rle"]
 
 _STRATEGIES = {"default": zlib_ng.Z_DEFAULT_STRATEGY, "huffman": zlib_ng.Z_HUFFMAN_ONLY, "rle": zlib_ng.Z_RLE}
 _MEM_LEVEL = 9
-# A window of 32 kB, "fastest" (RFC 1950). Decoders ignore the level.
+# Header for a window of 32 kB and level "fastest" (RFC 1950). Decoders ignore the level.
 _ZLIB_HEAD = b"\x78\x01"
 
-# The decoder of Huffman-coded counts, after `Deflate.load_compiled`.
+# The decoder of Huffman-coded counts; None until `Deflate.load_compiled`.
 _decode_literals: Callable[[Sequence[bytes], Sequence[NDArray[np.uint8]]], list[bool]] | None = None
 
 
@@ -36,7 +36,7 @@ class Deflate(Codec):
 
     compression: ClassVar[str] = "deflate"
     tags: ClassVar[tuple[int, ...]] = (8, 32946)
-    # 1032 in a block of repeated bytes
+    # the expansion is 1032 in a block of repeated bytes
     most_expansion: ClassVar[int] = 1 << 11
     compiled: ClassVar[Literal["no", "faster", "always"]] = "faster"
 
@@ -72,7 +72,7 @@ class Deflate(Codec):
         _decode_literals = huffman_decoder.decode
 
     def decode_bytes(self, streams: Sequence[bytes], flats: Sequence[NDArray[np.uint8]]) -> None:
-        """Decode streams by compiled code where possible, and all others by `inflate`."""
+        """Decode streams with compiled code where possible, and all others with `inflate`."""
         decoded = _decode_literals(streams, flats) if _decode_literals else []
         for stream, flat, is_decoded in itertools.zip_longest(streams, flats, decoded):
             if is_decoded:
@@ -82,14 +82,14 @@ class Deflate(Codec):
 
 
 def encode_huffman(strip: NDArray[Any]) -> bytes:
-    """Return the zlib stream of a strip of small counts, encoded with one Huffman code by compiled code."""
+    """Return the zlib stream of small counts, shape (rows, nx), encoded with one Huffman code by compiled code."""
     from cryofs.codecs import huffman_encoder
 
     return zlib_stream(huffman_encoder.encode(strip.reshape(-1).view(np.uint8)), strip)
 
 
 def encode_deflate(strip: NDArray[Any], strategy: Strategy = "default", level: int = 6) -> bytes:
-    """Return the zlib stream of a C-contiguous strip, encoded by zlib-ng."""
+    """Return the zlib stream of a C-contiguous strip, shape (rows, nx), encoded with zlib-ng."""
     deflate = zlib_ng.compressobj(
         level=level,
         method=zlib_ng.DEFLATED,
@@ -102,23 +102,23 @@ def encode_deflate(strip: NDArray[Any], strategy: Strategy = "default", level: i
 
 
 def encode_float_deflate(strip: NDArray[Any], level: int) -> bytes:
-    """Return the zlib stream of a strip of floats, encoded by zlib-ng after the predictor for floats."""
+    """Return the zlib stream of floats, shape (rows, nx), encoded with zlib-ng after the predictor for floats."""
     return encode_deflate(apply_float_predictor(strip), level=level)
 
 
 def zlib_stream(block: bytes, strip: NDArray[Any]) -> bytes:
-    """Return the zlib stream (RFC 1950) that consists of one final deflate block with the bytes of a strip."""
+    """Return a zlib stream (RFC 1950) with one final deflate block that contains the bytes of a strip."""
     return _ZLIB_HEAD + block + int(zlib_ng.adler32(strip.reshape(-1).view(np.uint8).data)).to_bytes(4, "big")
 
 
 def check_adler32(data: bytes, flat: NDArray[np.uint8]) -> None:
-    """Raise DamagedError if the checksum at the end of a zlib stream differs from that of the decoded bytes `flat`."""
+    """Raise DamagedError if the checksum at the end of a zlib stream does not match the decoded bytes `flat`."""
     if data[-4:] != int(zlib_ng.adler32(flat.data)).to_bytes(4, "big"):
         raise DamagedError("checksum mismatch in a decoded strip")
 
 
 def inflate(data: bytes, flat: NDArray[np.uint8]) -> None:
-    """Decode a zlib stream into `flat`; write nothing outside the array, even if the stream is damaged.
+    """Decode a zlib stream into `flat` (uint8, shape (n,)); write nothing outside it, even for a damaged stream.
 
     Raises
     ------

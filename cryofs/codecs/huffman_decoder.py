@@ -1,8 +1,8 @@
-"""Decode deflate blocks of literals to counts, with several counts per table look-up, and two strips at a time.
+"""Decode deflate blocks of literals to counts, with several counts per table look-up, two strips at a time.
 
-A general decoder must allow for copies of earlier strings, and decodes one or two literals per step. Here, a table of
-all combinations of the next 11 bits yields four to six counts per step. Because each step depends on the previous one,
-two strips are decoded in turn. Streams with copies of strings are left to a general decoder.
+A general decoder must expect copies of earlier strings, and decodes one or two literals per step. Here, a table of all
+combinations of the next 11 bits yields four to six counts per step. Because each step depends on the previous one, the
+steps of two strips alternate. Streams with copies of strings are left to a general decoder.
 """
 
 from collections.abc import Sequence
@@ -17,25 +17,25 @@ from numpy.typing import NDArray
 from cryofs.codecs.compiled import compiled
 from cryofs.codecs.huffman_encoder import END, LENGTH_ORDER, RUN, RUN_MIN, SYMBOLS, make_codes
 
-# Bits per table lookup: two tables then fit into the processor's nearest cache.
+# Number of bits per table look-up, such that two tables fit into the first-level cache.
 _BITS = 11
 _MASK = np.uint64((1 << _BITS) - 1)
-# An entry: the bits that its counts take in its lowest byte, then up to six counts, in its highest byte how many.
+# A table entry: size in bits of its counts in the lowest byte, then up to six counts, their number in the highest byte.
 _MOST = 6
 _LENGTH_MASK = np.uint64(63)
 _COUNTS_SHIFT, _MANY_SHIFT = np.uint64(8), np.uint64(56)
-# Look-ups for each reading of the stream: 4 x 11 bits of the 56 that are held at least.
+# Look-ups for each refill of the buffer, which then has at least 56 bits: enough for 4 x 11.
 _LOOK_UPS = 4
-# Bytes that they may write, of which the last ones are written again by the next.
+# Number of bytes that these look-ups may write; the last ones are overwritten by the next look-ups.
 _REACH = _LOOK_UPS * _MOST + 8
 _WORD = 8
-# What a zlib header takes, in bits; a final block with its own codes; 257 literals and lengths.
+# Sizes in bits of a zlib header and of the type of a final dynamic block; 257 literals and lengths.
 _ZLIB_HEAD = 16
 _FINAL_DYNAMIC = 5
 _LENGTHS = 320
 _COPY = 16
 _COPY_MIN = _ZEROS_MIN = 3
-# Where a stream has nothing more to read.
+# Bit offset returned if a stream has no further data.
 _NOWHERE = 0
 _DAMAGED = -1
 
@@ -43,13 +43,12 @@ _DAMAGED = -1
 def decode(streams: Sequence[bytes], strips: Sequence[NDArray[np.uint8]]) -> list[bool]:
     """Decode zlib streams that consist of one block of literals into strips of shape (n,).
 
-    Nothing outside the strips is written. The checksums at the ends of the streams are not verified.
+    The function writes nothing outside the strips. It does not verify the checksums at the ends of the streams.
 
     Returns
     -------
     list of bool
-        True for each completely decoded strip; False if the stream is damaged or contains anything but one block of
-        literals.
+        True for each completely decoded strip; False if its stream is damaged, or is not a single block of literals.
     """
     tasks = [(np.frombuffer(stream, np.uint8), strip) for stream, strip in zip(streams, strips, strict=True)]
     if len(tasks) % 2:
@@ -70,7 +69,7 @@ def _decode_two(stream, strip, other_stream, other_strip):  # type: ignore[no-un
         bit, end, other_bit, other_end = _look_up_both(
             stream, bit, table, strip, end, other_stream, other_bit, other_table, other_strip, other_end
         )
-        # one of them came to a rare count, or near its end
+        # one stream is near its end or has reached a rare count, which is not in the table
         bit, end = _decode_one(stream, bit, code, strip, end)
         other_bit, other_end = _decode_one(other_stream, other_bit, other_code, other_strip, other_end)
     end = _decode_rest(stream, bit, code, table, strip, end)
@@ -79,7 +78,7 @@ def _decode_two(stream, strip, other_stream, other_strip):  # type: ignore[no-un
 
 @compiled
 def _decode_rest(stream, bit, code, table, strip, end):  # type: ignore[no-untyped-def]
-    """Decode a stream from a bit offset to the end; return the end of the decoded bytes in the strip."""
+    """Decode a stream from a bit offset to its end; return the end of the decoded bytes in the strip."""
     while bit:
         bit, end = _look_up(stream, bit, table, strip, end)
         bit, end = _decode_one(stream, bit, code, strip, end)
@@ -88,7 +87,7 @@ def _decode_rest(stream, bit, code, table, strip, end):  # type: ignore[no-untyp
 
 @compiled
 def _look_up(stream, bit, table, strip, end):  # type: ignore[no-untyped-def]
-    """Decode symbols by table from a bit offset on; return the offsets reached in the stream and in the strip."""
+    """Decode symbols with the table from a bit offset on; return the offsets reached in the stream and in the strip."""
     place, queue, held = _begin(stream, bit)
     found = True
     while found and place + _WORD <= len(stream) and end + _REACH <= len(strip):
@@ -119,8 +118,8 @@ def _begin(stream, bit):  # type: ignore[no-untyped-def]
 
 @compiled
 def _few(stream, place, queue, held, table, strip, end):  # type: ignore[no-untyped-def]
-    """Refill the buffered bits and perform _LOOK_UPS look-ups; return the new state and True if all found symbols."""
-    # bits above those that are held are the stream's own, so that reading them once more changes nothing
+    """Refill the bit buffer and do _LOOK_UPS look-ups; return the new state, and True if all found symbols."""
+    # bits above the buffered ones are already those of the stream, so that reading them again changes nothing
     queue |= _load(stream, place) << held  # type: ignore[call-arg]
     place += np.int64((np.uint64(63) - held) >> np.uint64(3))
     held |= np.uint64(56)
@@ -167,7 +166,7 @@ def _read_code(stream):  # type: ignore[no-untyped-def]
 def _read_lengths(stream, lengths):  # type: ignore[no-untyped-def]
     """Fill in the lengths of the codes (RFC 1951, 3.2.7); return the bit offset of the data, or _NOWHERE."""
     bit = np.int64(_ZLIB_HEAD)
-    # final, with its own codes, and no literals or lengths beyond the end of the block
+    # the block must be final, with dynamic codes, and must have no length symbols beyond the end-of-block symbol
     if len(stream) < _WORD or _bits_at(stream, bit, 8) != _FINAL_DYNAMIC:
         return np.int64(_NOWHERE)
     wanted = SYMBOLS + 1 + _bits_at(stream, bit + 8, 5)
@@ -206,7 +205,7 @@ def _read_lengths(stream, lengths):  # type: ignore[no-untyped-def]
 
 @compiled
 def _bits_at(stream, bit, count):  # type: ignore[no-untyped-def]
-    """Return up to 17 bits of a stream as a number, with the first bit lowest; bits after the end are 0."""
+    """Return up to 17 bits of a stream as a number, the first bit lowest; bits after the end are 0."""
     bits = np.int64(0)
     for byte in range(3):
         if (bit >> 3) + byte < len(stream):

@@ -1,6 +1,6 @@
 """Encode counts as deflate blocks of literals (RFC 1951), with a separate Huffman code for each strip.
 
-Counts repeat only by chance, so Huffman codes alone compress them best. General libraries support this mode too (zlib's
+Counts repeat only by chance, so Huffman codes alone compress them best. General libraries support this mode (zlib's
 Z_HUFFMAN_ONLY), but encode byte by byte, with a new code every 32 kB. One code per strip is slightly smaller, and a
 table of the codes of all pairs of counts makes encoding three times as fast. Any inflate decoder reads the result.
 """
@@ -13,14 +13,14 @@ from cryofs.codecs.compiled import compiled
 END = 256
 SYMBOLS = 257
 _LONGEST = 15
-# A table entry holds the bits of two codes and, above them, how many they are (30 at most).
+# A table entry contains the bits of two codes and, above them, the number of these bits (at most 30).
 _LENGTH_SHIFT = 58
-# The code of the code lengths: 4 bits for lengths 0 to 14, 5 bits for 15 and for 18, a run of 11 to 138 zeros. A fixed
-# one does, as the lengths take some twenty bytes in all. In the order of RFC 1951, 3.2.7.
+# The code of the code lengths: 4 bits for lengths 0 to 14, 5 bits for 15 and for 18, a run of 11 to 138 zeros, in the
+# order of RFC 1951, 3.2.7. A fixed code suffices, because the lengths take only about twenty bytes.
 LENGTH_ORDER = np.array([16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15], np.int64)
 RUN = 18
 RUN_MIN, _RUN_MAX = 11, 138
-# header, at most 4 or 5 bits for each of 259 lengths, end of block, the last word
+# room for the header, at most 4 or 5 bits for each of 259 lengths, the end of the block, and the last word
 _ROOM = 40
 
 
@@ -30,6 +30,7 @@ def encode(data: NDArray[np.uint8]) -> bytes:
     Parameters
     ----------
     data : ndarray of uint8, shape (n,)
+        Counts.
     """
     frequencies = np.zeros(SYMBOLS, np.int64)
     lengths = np.zeros(SYMBOLS, np.int64)
@@ -42,7 +43,7 @@ def encode(data: NDArray[np.uint8]) -> bytes:
 @compiled
 def _make_lengths(data, frequencies, lengths):  # type: ignore[no-untyped-def]
     """Fill in the frequencies of the counts and the lengths of the codes; return the encoded size in bits."""
-    # neighbours are often equal, and adding to one place twice in a row would wait for the first to be stored
+    # four tables, because adding twice in a row to one entry would wait for the first store
     histograms = np.zeros((4, 256), np.int64)
     whole = len(data) // 4 * 4
     for place in range(0, whole, 4):
@@ -70,7 +71,7 @@ def _huffman_lengths(frequencies, lengths):  # type: ignore[no-untyped-def]
         if leaves == 1:
             lengths[order[0]] = 1
             return
-        # leaves first, then inner nodes, which come into being in ascending order
+        # leaves first, then inner nodes, which are created in ascending order
         weight = np.empty(2 * leaves - 1, np.int64)
         parent = np.zeros(2 * leaves - 1, np.int64)
         for place in range(leaves):
@@ -93,7 +94,7 @@ def _huffman_lengths(frequencies, lengths):  # type: ignore[no-untyped-def]
             for place in range(leaves):
                 lengths[order[place]] = depth[place]
             return
-        # flatten the distribution until its longest code fits; the rare symbols concerned cost next to nothing
+        # flattens the distribution until the longest code fits; the affected rare symbols cost little
         for symbol in range(len(weights)):
             weights[symbol] = (weights[symbol] + 1) // 2
 
@@ -116,7 +117,7 @@ def _encode(data, lengths, words):  # type: ignore[no-untyped-def]
         length = one >> shift
         bits = (one & mask) | ((other & mask) << length)
         length += other >> shift
-        # written in any case, and once more when the next bits have joined: cheaper than a branch
+        # always written, and overwritten when more bits have joined, which is cheaper than a branch
         joined = rest | (bits << filled)
         words[word] = joined
         beyond = (bits >> np.uint64(1)) >> (np.uint64(63) - filled)
@@ -135,7 +136,7 @@ def _encode(data, lengths, words):  # type: ignore[no-untyped-def]
 
 @compiled
 def _append(words, bit, value, length):  # type: ignore[no-untyped-def]
-    """Append up to 32 bits to a stream; unused bits of the last word must be zero. Return the new end in bits."""
+    """Append up to 32 bits to a stream, whose last word has zeros in unused bits; return the new end in bits."""
     word, filled = bit >> 6, np.uint64(bit & 63)
     words[word] |= np.uint64(value) << filled
     words[word + 1] = (np.uint64(value) >> np.uint64(1)) >> (np.uint64(63) - filled)
@@ -144,7 +145,7 @@ def _append(words, bit, value, length):  # type: ignore[no-untyped-def]
 
 @compiled
 def make_codes(lengths):  # type: ignore[no-untyped-def]
-    """Return the canonical codes for these lengths (RFC 1951, 3.2.2), with the first bit lowest."""
+    """Return the canonical codes for these lengths (RFC 1951, 3.2.2), the first bit lowest."""
     codes = np.zeros(len(lengths), np.int64)
     code = 0
     for length in range(1, lengths.max() + 1):
@@ -159,7 +160,7 @@ def make_codes(lengths):  # type: ignore[no-untyped-def]
 
 @compiled
 def _pair_table(codes, lengths):  # type: ignore[no-untyped-def]
-    """Return a table with the joined codes of all pairs of occurring values, and the lengths of these codes."""
+    """Return a table with the joined codes of all pairs of occurring counts, and the lengths of these codes."""
     table = np.empty(1 << 16, np.uint64)
     for second in range(256):
         if lengths[second] == 0:
@@ -180,7 +181,7 @@ def _write_head(lengths, words):  # type: ignore[no-untyped-def]
     length_lengths[15] = length_lengths[RUN] = 5
     length_codes = make_codes(length_lengths)
     bit = _append(words, 0, 1 | 2 << 1, 3)
-    # 257 literals, 2 distances, 19 code lengths; no distance is used, but a complete code suits every reader
+    # 257 literals, 2 distances, 19 code lengths; distances are unused, but some readers require a complete code
     bit = _append(words, bit, 0 | 1 << 5 | 15 << 10, 14)
     for symbol in LENGTH_ORDER:
         bit = _append(words, bit, length_lengths[symbol], 3)

@@ -1,4 +1,4 @@
-"""Encode and decode LZW (TIFF 6.0, section 13); importing the kernels in `lzw_kernels` takes a third of a second."""
+"""LZW (TIFF 6.0, section 13); the kernels are imported late, because importing them takes a third of a second."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from cryofs.codecs.codec import Codec, Encoder
 
-# LZW starts each strip with an empty dictionary; strips of a quarter of these rows are 0.03 % larger.
+# LZW starts each strip with an empty dictionary; strips with a quarter of these rows are 0.03 % larger.
 _STRIP_ROWS = 4096
-# Share of counts that are not small above which the general encoder makes shorter streams.
+# Share of large counts above which the general encoder produces shorter streams.
 _LARGE_SHARE = 1e-3
 
 
@@ -22,7 +22,7 @@ class Lzw(Codec):
 
     compression: ClassVar[str] = "lzw"
     tags: ClassVar[tuple[int, ...]] = (5,)
-    # 1290 at the end of a dictionary
+    # the expansion is 1290 at the end of a dictionary
     most_expansion: ClassVar[int] = 1 << 11
     compiled: ClassVar[Literal["no", "faster", "always"]] = "always"
 
@@ -32,7 +32,7 @@ class Lzw(Codec):
         return (Encoder("lzw", cls(), encode, "any", cost=3, rows=_STRIP_ROWS),)
 
     def decode_bytes(self, streams: Sequence[bytes], flats: Sequence[NDArray[np.uint8]]) -> None:
-        """Decode streams into arrays, one after the other."""
+        """Decode each stream into its array (uint8, shape (n,)); see `Codec.decode_bytes`."""
         from cryofs.codecs import lzw_kernels
 
         for stream, flat in zip(streams, flats, strict=True):
@@ -40,16 +40,16 @@ class Lzw(Codec):
 
 
 def encode(strip: NDArray[Any]) -> bytes:
-    """Return the LZW stream of a C-contiguous strip; the kernel for sparse counts encodes small counts."""
+    """Return the LZW stream of a C-contiguous strip, shape (rows, nx); small counts are encoded by a kernel."""
     from cryofs.codecs import lzw_kernels
 
     data = strip.reshape(-1).view(np.uint8)
-    # sparse counts rarely have a large one, and the largest is found three times as fast as their number
+    # the maximum comes first, because sparse counts rarely have a large one, and finding it is faster than counting
     if data.max() < lzw_kernels.SMALL or np.count_nonzero(data >= lzw_kernels.SMALL) <= _LARGE_SHARE * data.size:
         return lzw_kernels.encode(data)
     return encode_any(strip)
 
 
 def encode_any(strip: NDArray[Any]) -> bytes:
-    """Return the LZW stream of a strip of any values, encoded by imagecodecs."""
+    """Return the LZW stream of a strip of any values, shape (rows, nx), encoded with imagecodecs."""
     return bytes(imagecodecs.lzw_encode(strip.tobytes()))

@@ -1,11 +1,11 @@
-"""Kernels for LZW of TIFF (TIFF 6.0, section 13): an encoder for sparse counts, and a decoder.
+"""Kernels for LZW in TIFF (TIFF 6.0, section 13): an encoder for sparse counts, and a decoder.
 
 If most pixels are zero, strings of counts repeat by chance, and LZW is the smallest codec that every TIFF reader
 supports. The encoder is two to ten times as fast as others, because it jumps from one nonzero pixel to the next, so
-that a run of zeros of any length is one step. A count of 8 or more is never looked up; it ends the string.
+that a run of zeros of any length is one step. A count of 8 or more is not looked up; it ends the string.
 
-The decoder does not store strings. For each string, it stores the position of the first occurrence in the decoded
-data, and copies the bytes from there.
+The decoder does not store strings. For each string, it stores the position of the first occurrence in the decoded data,
+and copies the bytes from there.
 """
 
 from typing import Any
@@ -22,21 +22,21 @@ from cryofs.errors import DamagedError
 
 _CLEAR, _END = 256, 257
 _FIRST_FREE = 258
-# Codes are 9 to 12 bits long; the dictionary is cleared before the last 12-bit codes, as libtiff does it.
+# Codes have 9 to 12 bits; as in libtiff, the dictionary is cleared before the last 12-bit codes.
 _FIRST_WIDTH = np.uint64(9)
 _FULL = 4094
 _CODES = 1 << 12
 SMALL = 8
-# Bits that a code and the clear code behind it may take, in words of 32.
+# Room for a code and a following clear code, in words of 32 bits.
 _ROOM = 8
-# Bytes that the decoder copies at a time.
+# Number of bytes that the decoder copies at a time.
 _PIECE = 16
 _DAMAGED = -1
-# Places of a chain: as many as fit into a cache line of the processor, for each of the two tables.
+# Entries of a chain: as many as fit into a cache line of the processor, for each of the two tables.
 _CHAIN = 32
-# What a place of a chain holds: the code of its string, and the chain in which a count of one follows.
+# An entry of a chain: the code of its string, and the chain that continues the string with a count of one.
 _OWN, _ONE = 0, 1
-# Values that the encoder tests together for nonzero ones.
+# Number of values that the encoder tests together for nonzero ones.
 _BLOCK = 64
 
 
@@ -46,15 +46,16 @@ def encode(data: NDArray[np.uint8]) -> bytes:
     Parameters
     ----------
     data : ndarray of uint8, shape (n,), n > 0
+        Counts.
     """
-    # no more than 12 bits for each value and each clear
+    # at most 12 bits for each value and each clear code
     words = np.empty(len(data) // 2 + _ROOM, np.uint32)
     size = int(_encode(data, words))
     return words[: -(-size // 4)].astype(">u4").view(np.uint8)[:size].tobytes()
 
 
 def decode(stream: bytes, data: NDArray[np.uint8]) -> None:
-    """Decode a strip into `data`, shape (n,); write nothing outside the array, even if the stream is damaged.
+    """Decode a strip into `data` (uint8, shape (n,)); write nothing outside it, even for a damaged stream.
 
     Raises
     ------
@@ -76,7 +77,7 @@ def _encode(data, words):  # type: ignore[no-untyped-def]
     other chains begin where a count follows a string, or where a chain is too long for a row.
     """
     chains, lengths = np.empty((_CODES, 2, _CHAIN), np.uint16), np.empty(_CODES, np.uint8)
-    # the chain that follows a code by a count above one, or by a zero too many for its row; 0 if there is none
+    # by code, the chain after a count above one or after a zero too many for its row; 0 if there is none
     others = np.empty((_CODES, SMALL), np.uint16)
     for value in range(256):
         chains[value, _OWN, 0] = value
@@ -94,7 +95,7 @@ def _encode(data, words):  # type: ignore[no-untyped-def]
         counted &= counted - np.uint64(1)
         zeros = place_of_count - before - 1
         while depth + zeros >= lengths[chain]:
-            # the chain ends within the zeros; the first that it lacks is added, and begins the next string
+            # the chain ends within the zeros; the first missing zero is added as an entry and begins the next string
             length = int(lengths[chain])
             zeros -= length - depth
             code = chains[chain, _OWN, length - 1]
@@ -192,10 +193,10 @@ def _end(queue, bits, place, words, code, free, width):  # type: ignore[no-untyp
 
 @compiled
 def _put(queue, bits, place, words, code, width):  # type: ignore[no-untyped-def]
-    """Append a code; the low `bits` bits of `queue`, fewer than 32, are those that are not yet written."""
+    """Append a code; the low `bits` bits of `queue`, fewer than 32, are not yet written."""
     queue = queue << width | code
     bits += width
-    # written in any case, and again where more bits have joined: cheaper than a branch
+    # always written, and overwritten when more bits have joined, which is cheaper than a branch
     words[place] = (queue << (np.uint64(64) - bits)) >> np.uint64(32)
     return queue, bits & np.uint64(31), place + np.int64(bits >> np.uint64(5))
 
@@ -203,7 +204,7 @@ def _put(queue, bits, place, words, code, width):  # type: ignore[no-untyped-def
 @compiled
 def _decode(stream, data):  # type: ignore[no-untyped-def]
     """Decode the stream into `data`; return the number of decoded bytes, or _DAMAGED."""
-    # where the string of each code occurred first, and its length
+    # by code, the position of the first occurrence of its string, and its length
     places, lengths = np.zeros(_CODES + 1, np.int64), np.zeros(_CODES + 1, np.int64)
     queue, bits, position = np.uint64(0), np.int64(0), np.int64(0)
     free, width = np.int64(_END), np.int64(9)
@@ -220,10 +221,10 @@ def _decode(stream, data):  # type: ignore[no-untyped-def]
         if code == _END:
             return end
         if code == _CLEAR:
-            # the first code after it adds no entry; the one written here is never looked up
+            # the first code after a clear code adds no entry; the entry written here is never looked up
             free, width = np.int64(_END), np.int64(9)
             continue
-        # the string before, and the first value of this one, are the entry that may be used already
+        # the entry is the previous string and the first value of this one; this code may already use it
         places[free], lengths[free] = before, end + 1 - before
         source, length = places[code], lengths[code]
         if code < _CLEAR:
@@ -243,7 +244,7 @@ def _decode(stream, data):  # type: ignore[no-untyped-def]
         before = end
         end += length
         free += 1
-        # a width is left one code early
+        # the width grows one code early, as in libtiff
         if free + 1 == 1 << width and width < 12:
             width += 1
         if free > _CODES:

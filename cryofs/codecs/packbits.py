@@ -1,4 +1,4 @@
-"""Decode PackBits, run lengths of bytes (TIFF 6.0, section 9)."""
+"""PackBits, a run-length code of bytes (TIFF 6.0, section 9); decoding only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ class PackBits(Codec):
 
     compression: ClassVar[str] = "packbits"
     tags: ClassVar[tuple[int, ...]] = (32773,)
-    # a run of 128 bytes takes two bytes
+    # the expansion is that of a run of 128 bytes, which takes two bytes
     most_expansion: ClassVar[int] = 64
     compiled: ClassVar[Literal["no", "faster", "always"]] = "no"
     has_predictor: ClassVar[bool] = False
 
     def decode_bytes(self, streams: Sequence[bytes], flats: Sequence[NDArray[np.uint8]]) -> None:
-        """Decode streams into arrays, one after the other."""
+        """Decode each stream into its array (uint8, shape (n,)); see `Codec.decode_bytes`."""
         for stream, flat in zip(streams, flats, strict=True):
             decode_into(imagecodecs.packbits_decode, stream, flat)

@@ -1,4 +1,4 @@
-"""Apply and undo TIFF predictors, which are reversible changes to the pixels of a strip before encoding."""
+"""TIFF predictors, which are reversible changes to the pixels of a strip before encoding."""
 
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ PREDICTOR_TAGS: dict[Predictor, int] = {"none": 1, "horizontal": 2, "float": 3}
 
 
 def apply_float_predictor(strip: NDArray[Any]) -> NDArray[Any]:
-    """Return the floats of a strip with bytes grouped by significance, as differences along each row."""
+    """Return floats, shape (rows, nx), as differences along each row with bytes grouped by significance."""
     separated: NDArray[Any] = imagecodecs.floatpred_encode(strip, axis=-1)
     return separated
 
@@ -21,7 +21,7 @@ def apply_float_predictor(strip: NDArray[Any]) -> NDArray[Any]:
 def undo_predictor(predictor: Predictor, out: NDArray[Any]) -> None:
     """Undo a predictor in place, in an array of shape (rows, nx)."""
     if predictor == "horizontal":
-        # floats too are sums of their bits, as integers
+        # floats are also summed by their bits, as integers
         bits = out.view(f"{out.dtype.byteorder}u{out.dtype.itemsize}")
         bits[...] = imagecodecs.delta_decode(bits.astype(bits.dtype.newbyteorder("=")), axis=-1)
     elif predictor == "float":

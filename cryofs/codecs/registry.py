@@ -1,4 +1,4 @@
-"""Find a codec by the name in a record or by the TIFF tags."""
+"""The registry of codecs, which finds a codec by the name in a record or by TIFF tags."""
 
 from functools import lru_cache
 from typing import Any
@@ -14,29 +14,29 @@ from cryofs.codecs.uncompressed import Uncompressed
 from cryofs.codecs.xz import Lzma
 from cryofs.codecs.zstd import Zstd
 
-# To add a codec, write its class and add it here.
+# To add a codec, write its class and list it here.
 CODECS: tuple[type[Codec], ...] = (Uncompressed, Lzw, Deflate, Zstd, Lzma, PackBits)
 
 _PREDICTORS = {tag: name for name, tag in PREDICTOR_TAGS.items()}
 
 
 def compressions() -> list[str]:
-    """Return the names of all compressions that a record may contain, which are those with an encoder."""
+    """Return the names of all compressions that a record may contain, which are those with encoders."""
     return [codec.compression for codec in CODECS if codec.encoders()]
 
 
 def readable() -> list[str]:
-    """Return the names of all compressions that can be decoded."""
+    """Return the names of all compressions that cryofs can decode."""
     return [codec.compression for codec in CODECS]
 
 
 def codec_named(compression: str, predictor: Predictor = "none") -> Codec:
-    """Return the codec with these names of compression and predictor in a record."""
+    """Return the codec with the compression and predictor that a record names."""
     return next(codec for codec in CODECS if codec.compression == compression)(predictor)
 
 
 def codec_of_tags(compression: int, predictor: int) -> Codec | None:
-    """Return the codec with these TIFF tags, or None if no codec supports them."""
+    """Return the codec with these TIFF tags, or None if there is no such codec."""
     codec = next((codec for codec in CODECS if compression in codec.tags), None)
     name = _PREDICTORS.get(predictor)
     if codec is None or name is None:
@@ -45,12 +45,12 @@ def codec_of_tags(compression: int, predictor: int) -> Codec | None:
 
 
 def tags_of(codec: Codec) -> tuple[int, int]:
-    """Return the TIFF tags Compression and Predictor that are written for a codec."""
+    """Return the values of the TIFF tags Compression and Predictor to write for a codec."""
     return codec.tags[0], PREDICTOR_TAGS[codec.predictor]
 
 
 def all_encoders() -> tuple[Encoder, ...]:
-    """Return the encoders of all codecs, the fastest first."""
+    """Return the encoders of all codecs, fastest first."""
     return _encoders(CODECS)
 
 
@@ -60,13 +60,13 @@ def _encoders(codecs: tuple[type[Codec], ...]) -> tuple[Encoder, ...]:
 
 
 def encoders_for(dtype: np.dtype[Any]) -> list[Encoder]:
-    """Return the encoders for pixels of a type, the fastest first."""
+    """Return the encoders for pixels of a type, fastest first."""
     kind = "float" if dtype.kind == "f" else "bytes" if dtype.itemsize == 1 else "wide"
     return [encoder for encoder in all_encoders() if encoder.pixels in (kind, "any")]
 
 
 def encoder_of_level(level: int) -> Encoder:
-    """Return the encoder for a compression level of deflate."""
+    """Return the encoder for a level of deflate."""
     return Deflate.level_encoder(level)
 
 

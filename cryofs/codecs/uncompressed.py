@@ -1,4 +1,4 @@
-"""Read and write uncompressed strips."""
+"""Uncompressed strips."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,13 +27,13 @@ class Uncompressed(Codec):
         return (Encoder("none", cls(), encode, "any", cost=0),)
 
     def decode_bytes(self, streams: Sequence[bytes], flats: Sequence[NDArray[np.uint8]]) -> None:
-        """Copy each stream into its array; raise DamagedError if the sizes differ."""
+        """Copy each stream into its array (uint8, shape (n,)); raise DamagedError if the sizes differ."""
         for stream, flat in zip(streams, flats, strict=True):
             copy_bytes(stream, flat)
 
 
 def encode(strip: NDArray[Any]) -> bytes:
-    """Return the bytes of the pixels of a strip, unchanged."""
+    """Return the bytes of the pixels of a strip, shape (rows, nx), unchanged."""
     return strip.tobytes()
 
 

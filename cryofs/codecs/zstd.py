@@ -1,4 +1,4 @@
-"""Decode Zstandard as libtiff writes it, with one stream per strip."""
+"""Zstandard as written by libtiff, with one stream for each strip; decoding only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ class Zstd(Codec):
 
     compression: ClassVar[str] = "zstd"
     tags: ClassVar[tuple[int, ...]] = (50000,)
-    # a block of 128 kB that repeats one byte takes four bytes
+    # the expansion is that of a block of 128 kB with one repeated byte, which takes four bytes
     most_expansion: ClassVar[int] = 1 << 15
     compiled: ClassVar[Literal["no", "faster", "always"]] = "no"
 
     def decode_bytes(self, streams: Sequence[bytes], flats: Sequence[NDArray[np.uint8]]) -> None:
-        """Decode streams into arrays, one after the other."""
+        """Decode each stream into its array (uint8, shape (n,)); see `Codec.decode_bytes`."""
         for stream, flat in zip(streams, flats, strict=True):
             decode_into(imagecodecs.zstd_decode, stream, flat)

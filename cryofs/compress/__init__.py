@@ -1,1 +1,1 @@
-"""Compress sessions: plan, encode and write archived movies, and copy all other files."""
+"""Compression of sessions: plan, encode and write archived movies, and copy all other files."""

@@ -1,4 +1,4 @@
-"""Copy files into an archive; a copy counts as done when its checksum is durable."""
+"""Copy files into an archive; a copy is complete when its checksum is durable."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +15,9 @@ class Copies:
     Parameters
     ----------
     on_copied : callable
-        Called with the source of each copy after the checksum of the copy is durable.
+        Called with the source of each copy when the checksum of the copy is durable.
     on_error : callable
-        Called with the source of each copy whose checksum could not be recorded, and the error.
+        Called with the source and the error of each copy whose checksum could not be recorded.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class Copies:
         self._on_copied = on_copied
         self._on_error = on_error
         self._lists = ChecksumLists(self._recorded, self._not_recorded)
-        # copies whose checksum is not durable yet: their sources, whether this run made the copy, the checksum
+        # by path, copies whose checksum is not durable yet: source, whether this run made the copy, checksum
         self._waiting: dict[Path, tuple[Path, bool, str]] = {}
 
     def __enter__(self) -> "Copies":
@@ -39,8 +39,8 @@ class Copies:
     def is_done(self, source: Path, target: Path) -> bool:
         """Return True if the archive has a copy with the size and time of a source, and a checksum of this copy.
 
-        A killed run may leave a copy without a checksum. Such a copy is compared with the source; if both are equal,
-        the checksum is recorded.
+        A killed run may leave a copy without a checksum. Such a copy is compared with the source, and its checksum is
+        recorded if both are equal.
         """
         if not is_copy(source, target):
             return False
@@ -66,7 +66,7 @@ class Copies:
         Returns
         -------
         bool
-            False if the link cannot be created or the checksum of the copy is unknown.
+            False if the link cannot be created, or the checksum of the copy is unknown.
         """
         sha256 = self._waiting[first][2] if first in self._waiting else self._lists.recorded(first)
         if sha256 is None or not has_line(self._root, target):

@@ -35,16 +35,16 @@ from cryofs.movies.frame_runs import frames_of_run
 from cryofs.movies.source import SourceMovie
 from cryofs.storage.checksums import RunningChecksum, xxh3_checksum
 
-# Bytes of a fraction that become values and counts again at a time.
+# Size of the part of a fraction that is converted to values and encoded at a time.
 _PIECE_BYTES = 1 << 19
 _ALIGNMENT = 64
-# Frames whose row blocks are being encoded, and frames being joined, at most.
+# Maximum number of frames that are being encoded or joined.
 _FRAMES_AHEAD = 2
 
 
 @dataclass(frozen=True)
 class _EncodedBlock:
-    """Encoded strips of a row block, and its exceptions, whose positions are relative to the start of the block."""
+    """Encoded strips of a row block, and its exceptions with positions relative to the start of the block."""
 
     strips: list[bytes]
     strip_sums: list[str]
@@ -57,7 +57,7 @@ class _EncodedBlock:
 
 @dataclass(frozen=True)
 class StoredExceptions:
-    """Deflated exceptions of a frame; the writer sets the offset of the blob."""
+    """Deflated exceptions of a frame; the writer sets the offset of their blob."""
 
     count: int
     near: int
@@ -97,7 +97,7 @@ def encode_frames(
 ) -> Iterator[Sequence[FrameToStore]]:
     """Yield lists of encoded frames, in order: one frame each, or the frames of a run.
 
-    The checksums in `sums` are complete after the last list.
+    The checksums in `sums` are complete when the iterator is exhausted.
     """
     if movie.rendered is not None:
         yield from ([frame] for frame in _encode_rendered(movie, plan, sums, workers))
@@ -157,9 +157,9 @@ def _encode_row_blocks(movie: SourceMovie, plan: Plan, sums: OriginalSums, worke
 
 
 def _encode_rendered(movie: SourceMovie, plan: Plan, sums: OriginalSums, workers: Workers) -> Iterator[FrameToStore]:
-    """Yield the encoded fractions of an EER movie; one task renders and encodes each, independently of the others."""
+    """Yield the encoded fractions of an EER movie in order; one task renders and encodes each fraction."""
     coming: deque[Future[tuple[FrameToStore, str]]] = deque()
-    # the memory of a rendering may allow fewer at a time than there are threads
+    # rendering may need so much memory that fewer fractions fit than there are threads
     ahead = min(workers.threads + 1, movie.decodes_at_once)
 
     def oldest() -> FrameToStore:
@@ -180,9 +180,9 @@ def _encode_rendered(movie: SourceMovie, plan: Plan, sums: OriginalSums, workers
 
 
 def _encode_fraction(movie: SourceMovie, plan: Plan, index: int, scratch: Scratch) -> tuple[FrameToStore, str]:
-    """Render and encode a fraction; return the encoded frame and the checksum of the values.
+    """Render and encode a fraction; return the encoded frame and the XXH3-128 of its values.
 
-    The task computes, checksums and encodes a few rows at a time, so that the data stay in the processor cache.
+    The task computes, hashes and encodes a few rows at a time, so that the data stay in the processor's cache.
     """
     layout, header = plan.layout, movie.mrc_header
     height = max(1, _PIECE_BYTES // header.row_bytes)
@@ -213,7 +213,7 @@ def _encode_fraction(movie: SourceMovie, plan: Plan, index: int, scratch: Scratc
 
 
 def _divided(memory: NDArray[np.uint8], sizes: Sequence[int]) -> list[NDArray[np.uint8]]:
-    """Return aligned parts of a buffer with these sizes."""
+    """Return consecutive aligned parts of a buffer (uint8), one for each size."""
     ends = list(accumulate(map(_aligned, sizes)))
     return [memory[end - _aligned(size) :][:size] for end, size in zip(ends, sizes, strict=True)]
 
@@ -250,7 +250,7 @@ def _encode_rows(
 
 
 def _join(blocks: list[_EncodedBlock]) -> FrameToStore:
-    """Return the encoded frame made of row blocks; their order is reversed, because a page starts with the last row."""
+    """Return the frame encoded in row blocks; the blocks are reversed, because a page starts with the last row."""
     return FrameToStore(
         strips=[strip for block in reversed(blocks) for strip in block.strips],
         strip_sums=[strip_sum for block in reversed(blocks) for strip_sum in block.strip_sums],

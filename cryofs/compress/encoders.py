@@ -1,4 +1,4 @@
-"""Select the encoders that a plan compares on the samples of a movie."""
+"""Select the encoders that a plan compares on samples of a movie."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ from cryofs.config.choices import CompressionChoice
 
 
 def candidates(dtype: np.dtype[Any], choice: CompressionChoice, deflate_level: int | None) -> list[Encoder]:
-    """Return the encoders that the options allow for a pixel type, the fastest first."""
+    """Return the encoders that the options allow for a pixel type, fastest first."""
     if deflate_level is not None:
         return [encoder_of_level(deflate_level)]
-    # uncompressed pixels are never the smallest, so they are stored by request only
+    # storing uncompressed is never the smallest choice, so it is used by request only
     return [
         encoder
         for encoder in encoders_for(dtype)

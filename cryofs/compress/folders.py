@@ -1,4 +1,4 @@
-"""Prepare the folders that a run writes into: create folders, make them writable, and remove stale drafts."""
+"""Prepare the folders to which a run writes: create them, make them writable, and remove stale drafts."""
 
 import contextlib
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from cryofs.storage.folders import make_folders, make_writable
 
 
 class Folders:
-    """Context manager that prepares folders of the archive at `root`; `sources` are folders that the run reads."""
+    """Context manager that prepares folders of the archive at `root`; the run reads the folders in `sources`."""
 
     def __init__(self, root: Path, sources: Iterable[Path]):
         self._root = root
@@ -33,27 +33,25 @@ class Folders:
         Raises
         ------
         ArchiveError
-            The name belongs to a file or link, or the folder is a source.
+            The name belongs to a file or link, or the folder is one of the sources.
         """
         folder = make_folders(self._root, below, self._made.append)
         if _identity(folder) in self._sources:
-            raise ArchiveError(
-                f"{folder}: source folder, cannot also be a folder of the archive; pass another archive with -o"
-            )
+            raise ArchiveError(f"{folder}: is both a source and a folder of the archive; pass another archive with -o")
         # the mode of the root is left to its owner
         if below != Path() and (mode := make_writable(folder)) is not None:
             self._modes[folder] = mode
         atomic_file.remove_stale_drafts(folder)
 
     def remove_link(self, below: Path, source: Path) -> None:
-        """Remove a link that an earlier run stored, to make room for a folder; it has the same target as `source`."""
+        """Remove a link that an earlier run stored with the same target as `source`, to make room for a folder."""
         place = self._root / below
         if place.is_symlink() and place.readlink() == source.readlink():
             changes.disk.remove(place)
             atomic_file.sync_folder(place.parent)
 
     def remove_empty(self, jobs: Iterable[Job]) -> None:
-        """Remove empty folders that this run created, except those whose originals are empty."""
+        """Remove empty folders that this run created, except those that are empty in the source."""
         originals = {self._root / job.target: job.source for job in jobs if job.kind is Kind.FOLDER}
         for folder in reversed(self._made):
             original = originals.get(folder)

@@ -1,4 +1,4 @@
-"""Report a full disk, with the number of unfinished sources and the space that they need."""
+"""Report a full disk, with the number of unfinished sources and the space they need."""
 
 import errno
 import os
@@ -23,7 +23,7 @@ def full_disk(archive: Path, reason: str, jobs: Iterable[Job], ratio: float | No
     Parameters
     ----------
     jobs : iterable of Job
-        Sources that are not done.
+        Unfinished sources.
     ratio : float or None
         Ratio of the stored to the original size of the finished movies; None if no movie is finished.
     """
@@ -35,8 +35,8 @@ def full_disk(archive: Path, reason: str, jobs: Iterable[Job], ratio: float | No
     if free is not None and need > free:
         what = f"{about} {size_text(need - free)} more space needed"
     else:
-        # a quota, or space that is reserved for root
-        what = f"{about} {size_text(need)} needed, part of the free space not usable"
+        # part of the free space is beyond a quota or reserved for root
+        what = f"{about} {size_text(need)} needed, but part of the free space is not usable"
     return FullDiskError(f"{archive}: {reason}, {files} not done ({what})")
 
 

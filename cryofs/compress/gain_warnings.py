@@ -1,4 +1,4 @@
-"""Warnings about gain references that the user passed and that do not fit the movies of a run."""
+"""Warnings about gain references passed by the user that do not fit the movies of a run."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,9 +12,9 @@ from cryofs.movies.eer_gain_use import convention_of
 
 
 def gain_warnings(options: CompressOptions, movies: Mapping[Job, MovieInfo]) -> Iterator[str]:
-    """Yield warnings, from a few frames of the first movie of counts and of the first EER movie.
+    """Yield warnings, based on a few frames of the first movie of counts and of the first EER movie.
 
-    Gain-normalised movies need no such check: each is compared with its reference when it is stored.
+    Gain-normalised movies need no check here, because each is compared with its reference when it is stored.
     """
     counts = (job for job, info in movies.items() if job.kind is Kind.MOVIE and info.mode != MODE_FLOAT32)
     rendered = (job for job in movies if job.kind is Kind.EER)

@@ -9,7 +9,7 @@ from cryofs.errors import CryofsError
 
 
 class Ledger:
-    """State of the jobs of a run, and the figures of the run.
+    """State of the jobs of a run, and the summary of the run.
 
     Attributes
     ----------
@@ -26,17 +26,17 @@ class Ledger:
         self.listener = listener
 
     def done(self, job: Job) -> None:
-        """Remove a complete job from the waiting ones."""
+        """Remove a finished job from the waiting ones."""
         self.waiting.discard(job)
 
     def fail(self, source: Path, error: Exception, job: Job | None = None) -> None:
-        """Count and report a source that cannot be archived; `job` is no longer waiting."""
+        """Count and report a source that cannot be archived, and remove its job from the waiting ones."""
         if job is not None:
             self.waiting.discard(job)
         self.summary.failed += 1
         self.listener.failed(source, error)
 
     def keep_plain(self, copy: Job, reason: CryofsError) -> None:
-        """Add the job that makes a plain copy of a movie, with the reason why the movie cannot be archived."""
+        """Add the job that makes a plain copy of a movie, with the reason why the movie was not archived."""
         self.plain[copy] = reason
         self.waiting.add(copy)

@@ -13,22 +13,22 @@ from cryofs.execution.processes import DiedError, NoProcessError, Processes
 from cryofs.execution.threads import InTurn
 from cryofs.storage.atomic_file import remove_stale_drafts
 
-# Starting processes takes as long as storing a gigabyte.
+# Original bytes of a run from which starting processes saves time.
 _WORTH_PROCESSES = 1 << 30
-# With more cores than this, each process has several.
+# Maximum number of processes; on a machine with more cores, each process uses several.
 _MAX_PROCESSES = 16
-# Imported once, by the process that workers are forked from.
+# Modules that are imported once, by the process from which workers are forked.
 _PRELOADED = ["cryofs.compress.preload"]
 
 
 class MovieExecutor:
-    """Executor that stores movies; it uses worker processes if `prepare` started them."""
+    """Executor that stores movies, in worker processes if `prepare` started them."""
 
     def __init__(self, archive: Path, options: CompressOptions, archiver: Archiver):
         self._archive = archive
         self._options = options
         self._archiver = archiver
-        # None while it is not decided
+        # None until `prepare` has decided
         self._has_processes: bool | None = None
 
     def prepare(self, movies: int, original_bytes: int) -> str | None:
@@ -37,7 +37,7 @@ class MovieExecutor:
         Returns
         -------
         str or None
-            Message if no process can be started, returned only once; otherwise None.
+            Message if no process can be started, returned only by the first call; otherwise None.
         """
         too_few = min(movies, self._options.jobs) < 2 or original_bytes < _WORTH_PROCESSES
         if self._has_processes is not None or too_few:
@@ -46,14 +46,14 @@ class MovieExecutor:
             prepare(_PRELOADED)
         except OSError as error:
             self._has_processes = False
-            return f"storing one movie at a time, because no worker process can be started ({error})"
+            return f"no worker process can be started ({error}); movies are stored one at a time"
         self._has_processes = True
         return None
 
     def store_all(
         self, jobs: Sequence[Job], on_progress: OnProgress
     ) -> Generator[tuple[Job, Done[Stored] | Failed], None, None]:
-        """Store movies and yield each job with its outcome; report progress in frames."""
+        """Store movies and yield each job with its outcome; progress is in frames."""
         if self._has_processes:
             yield from self._store_in_processes(jobs, on_progress)
         else:

@@ -1,6 +1,8 @@
-"""Store movies one after the other; each process of a run executes this module."""
+"""Store movies one at a time; each process of a run executes this module."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,6 +13,7 @@ from cryofs.archive.identify import held_movie, is_marked
 from cryofs.archive.scan import Job, Kind
 from cryofs.compress.existing import inspect, is_done, replaced_text
 from cryofs.compress.full_disk import is_full
+from cryofs.compress.plain_copies import plain_copy, plain_target
 from cryofs.compress.plan import Coding, make_plan
 from cryofs.compress.row_blocks import Workers
 from cryofs.compress.sources import Known, Sources
@@ -21,6 +24,7 @@ from cryofs.errors import ArchiveError, ChangedError, CryofsError, DamagedError,
 from cryofs.execution.parts import WHOLE, Part
 from cryofs.formats.archive_names import is_reference_name, original_name
 from cryofs.formats.mrc import MODE_FLOAT32
+from cryofs.formats.record import Record
 from cryofs.gain.match import matches
 from cryofs.gain.references import Reference, References
 from cryofs.gain.samples import Sample, keep_samples, take_samples
@@ -32,7 +36,9 @@ from cryofs.movies.gain_library import load_given
 from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.registry import open_rendered
 from cryofs.movies.source import SourceMovie
-from cryofs.storage.atomic_file import regular_file
+from cryofs.storage.atomic_file import Draft, regular_file
+from cryofs.storage.byte_source import LocalFile
+from cryofs.storage.checksums import file_sha256
 from cryofs.storage.file_state import FileState, state_of
 from cryofs.storage.folders import make_writable
 from cryofs.system import notices
@@ -41,22 +47,24 @@ from cryofs.system.notices import Notice
 
 @dataclass(frozen=True)
 class CompressOptions:
-    """Options of a run of compress.
+    """Options of `cryofs compress`.
 
     Attributes
     ----------
     gain : Path or str
         A gain reference, a folder of references, "auto" or "none".
     gain_orientation : Orientation
-        Orientation in which the given gain reference, and that of EER files, is used.
+        Orientation to apply to the given gain reference, and to that of EER files.
     rendering : Rendering or None
         Options for rendering EER files to TIFF; None to copy them.
     links : str
         Treatment of links that lead out of the sources: ``"report"``, ``"follow"`` or ``"keep"``.
     strict : bool
-        Whether a file with the name of a movie counts as failed, instead of being copied, if it cannot be archived.
+        Whether a file with the name of a movie counts as failed instead of being copied if it cannot be archived.
     least_saving : float
-        Smallest saving as a fraction of the original size; a movie that saves less is kept as a plain copy.
+        Minimum saving as a fraction of the original size. A movie that saves less is stored as a plain copy.
+    break_lock : bool
+        Whether commands on other machines that hold the lock of the archive do not count.
     part : Part
         The part of the sources that this run archives.
     gain_wait : float
@@ -74,6 +82,7 @@ class CompressOptions:
     least_saving: float = 0.05
     part: Part = WHOLE
     gain_wait: float = 3600
+    break_lock: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,7 +92,7 @@ class Stored:
     Attributes
     ----------
     source_bytes, stored_bytes : int
-        Sizes of the source file and of the archived movie.
+        Sizes of the source file and of the archived movie in bytes.
     note : str or None
         Message that a given gain reference was not used.
     replaced : str or None
@@ -129,7 +138,7 @@ class Archiver:
                 else [self.references.import_file(given, options.gain_orientation)]
             )
         if options.rendering is not None and options.rendering.gain is not None:
-            # before the run, not at the first EER file
+            # here, so that an invalid reference is reported before the run and not at the first EER file
             gain_kinds.check_eer(options.rendering.gain)
         self.eer_gains = EerGains(options.gain_orientation)
         self.sources = Sources(self._open)
@@ -140,17 +149,17 @@ class Archiver:
         return MrcMovie(job.source)
 
     def store(self, job: Job, on_frame: OnFrame, known: Known | None = None) -> Stored:
-        """Store a movie in the archive, and return the sizes and messages; the source is closed afterwards.
+        """Store a movie in the archive and return sizes and messages; close the source.
 
         Parameters
         ----------
         known : Known or None
-            Samples that another process took; ignored if the file has changed since.
+            Samples taken by another process; ignored if the file has changed since then.
 
         Raises
         ------
         CryofsError
-            The movie cannot be stored. No file is left behind.
+            The movie cannot be stored. The target is unchanged.
         """
         try:
             return self._store(job, on_frame, known)
@@ -163,7 +172,7 @@ class Archiver:
         except MemoryError as error:
             raise ArchiveError(f"{job.source}: out of memory ({error}); reduce --jobs") from error
         except Exception as error:
-            # an unforeseen error of one movie must not end the run
+            # an unexpected error in one movie must not end the run
             what = f"{type(error).__name__}: {error}"
             raise ArchiveError(
                 f"{job.source}: not stored because of a bug in cryofs ({what}); report this error"
@@ -180,6 +189,7 @@ class Archiver:
                 return Stored(movie.stat.st_size, 0, is_done=True)
             replaced = _replaced(movie, job.source, target)
             make_writable(target.parent)
+            copy = None if job.kind is Kind.EER else plain_copy(self._archive / plain_target(job), job.source)
             if known is not None and known.state == state_of(movie.stat):
                 keep_samples(movie, known.samples)
             samples = take_samples(movie)
@@ -194,25 +204,28 @@ class Archiver:
             if self._given and job.kind is Kind.MOVIE and not self._is_served(plan.reference):
                 note = self._not_used(job.source, movie, samples)
 
-            def check_target() -> None:
-                if _state(target) != before:
-                    raise _TakenError(f"{target}: written by another program while {job.source} was read")
+            @contextlib.contextmanager
+            def publishing(made: Draft) -> Iterator[None]:
+                with contextlib.nullcontext() if copy is None else copy.removed_after(made):
+                    if _state(target) != before:
+                        raise _TakenError(f"{target}: written by another program while {job.source} was read")
+                    yield
 
             limit = self._limit(job, movie)
             try:
-                stored = archive_movie(movie, target, plan, self._workers, on_frame, limit, check_target)
+                stored = archive_movie(movie, target, plan, self._workers, on_frame, limit, publishing)
             except _TakenError as error:
                 if self._is_done(movie, job, target):
                     return Stored(movie.stat.st_size, 0, is_done=True)
                 raise ChangedError(f"{error}; run the same command again with --only-do-unfinished") from None
-            return Stored(movie.stat.st_size, stored, note, replaced)
+            return Stored(movie.stat.st_size, stored, note, replaced or (copy.replaced if copy else None))
 
     def _is_done(self, movie: SourceMovie, job: Job, target: Path) -> bool:
         """Return True if the archive contains a movie now, because another run has stored it."""
         return is_done(target, inspect(movie, job.source), self.references)
 
     def _is_served(self, used: Reference | None) -> bool:
-        """Return True if the used reference is the given one, or if several are given and one is used."""
+        """Return True if `used` is the given reference, or one of several given references."""
         return used is self._given[0] if len(self._given) == 1 else used is not None
 
     def _not_used(self, source: Path, movie: SourceMovie, samples: list[Sample]) -> str | None:
@@ -221,12 +234,12 @@ class Archiver:
         if movie.mrc_header.mode != MODE_FLOAT32:
             return None
         if len(given) > 1:
-            return f"{source}: given gain references not used (none yields counts); pass the right one, or --gain auto"
+            return f"{source}: no given gain reference yields counts; pass the right one, or --gain auto"
         if (turn := self._matching_turn(movie, samples)) is not None:
-            return f"{source}: given gain reference not used (it is turned); pass --gain-orientation {turn.name}"
+            return f"{source}: wrong orientation of the given gain reference; pass --gain-orientation {turn.name}"
         size, needed = (f"{ny} x {nx}" for ny, nx in (given[0].gain.shape, movie.shape[1:]))
         why = "it does not yield counts" if size == needed else f"size mismatch: expected {needed}, got {size}"
-        return f"{source}: given gain reference not used ({why}); pass the right one, or --gain auto"
+        return f"{source}: cannot use the given gain reference ({why}); pass the right one, or --gain auto"
 
     def _matching_turn(self, movie: SourceMovie, samples: list[Sample]) -> Orientation | None:
         """Return the orientation in which the given gain reference matches the samples of a movie, or None."""
@@ -240,7 +253,7 @@ class Archiver:
         return None
 
     def _limit(self, job: Job, movie: SourceMovie) -> float | None:
-        """Return the largest permitted size of a stored movie in bytes, or None if there is no limit."""
+        """Return the maximum size of a stored movie in bytes, or None if there is no limit."""
         target = self._archive / job.target
         asked_for = job.kind is Kind.EER or self._options.coding.compression == "none"
         if asked_for or os.path.lexists(target) or is_reference_name(original_name(target.name) or ""):
@@ -250,12 +263,12 @@ class Archiver:
 
 @dataclass
 class StoreMovies:
-    """Task function of a worker process; it is pickled, and opens files only in the worker.
+    """Task function of a worker process. It is pickled, and opens files only in the worker.
 
     Attributes
     ----------
     threads : int
-        Threads of the process that share the work on a movie.
+        Number of threads in the process that share the work on a movie.
     """
 
     archive: Path
@@ -263,7 +276,7 @@ class StoreMovies:
     threads: int
 
     def __call__(self, task: tuple[Job, Known | None], on_frame: OnFrame) -> Stored:
-        """Store a movie as `Archiver.store` does, and return the result."""
+        """Store a movie and return the result; see `Archiver.store`."""
         job, known = task
         with notices.shown(lambda _: None):
             stored = self._archiver.store(job, on_frame, known)
@@ -271,7 +284,7 @@ class StoreMovies:
 
     @cached_property
     def _archiver(self) -> Archiver:
-        # made with the first movie, after the run has written all references
+        # created with the first movie, after the run has written all references
         return Archiver(self.archive, self.options, Workers(ThreadPoolExecutor(self.threads), self.threads))
 
 
@@ -289,7 +302,7 @@ def _replaced(movie: SourceMovie, source: Path, target: Path) -> str | None:
     Raises
     ------
     ArchiveError
-        The movie would replace a file that compress did not write, or fractions would replace an original.
+        The movie would replace a file that compress did not write, or fractions would hide an original.
     """
     is_derived = movie.rendered is not None
     plain = target.with_name(original_name(target.name) or target.name)
@@ -309,9 +322,20 @@ def _replaced(movie: SourceMovie, source: Path, target: Path) -> str | None:
         )
     if is_derived and held.rendered is None:
         raise _in_place_of_original(source, target)
+    if held.ingested:
+        _refuse_another(source, target, held)
     original = held.rendered or held.original
     known = original.bytes, original.mtime_ns
     return None if known == movie.state else replaced_text(target, *known)
+
+
+def _refuse_another(source: Path, target: Path, held: Record) -> None:
+    """Raise ArchiveError unless a source equals the original of a movie that was written in the archive."""
+    with LocalFile.open(source) as file:
+        is_equal = file.size == held.original.bytes and file_sha256(file) == held.original.sha256
+    if not is_equal:
+        text = f"{source}: differs from the movie of this name that was written in the archive ({target})"
+        raise ArchiveError(f"{text}; rename one of them, or remove the one in the archive")
 
 
 def _in_place_of_original(source: Path, original: Path) -> ArchiveError:

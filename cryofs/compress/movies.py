@@ -1,4 +1,4 @@
-"""Select the movies to store in a run, provide their gain references, and record the outcomes."""
+"""Select the movies that a run stores, provide their gain references, and record the outcomes."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -24,12 +24,12 @@ from cryofs.system.notices import notice
 
 
 class Movies:
-    """Storage of the movies of a run, and of the gain references that they need.
+    """Storage of the movies of a run and of the gain references that they need.
 
     Parameters
     ----------
     pool : Executor
-        Threads that share the work on a movie.
+        Thread pool that shares the work on a movie.
     """
 
     def __init__(self, archive: Path, options: CompressOptions, ledger: Ledger, pool: Executor):
@@ -99,7 +99,7 @@ class Movies:
             self._ledger.fail(self._archive, as_cryofs_error(error, self._archive))
 
     def _unfinished(self, jobs: Sequence[Job]) -> dict[Job, MovieInfo]:
-        """Return the movies to store, with facts about each; start worker processes when enough movies are known."""
+        """Return the movies to store, with facts about each; start worker processes once there are enough movies."""
         wanted = {}
         original_bytes = 0
         for job in jobs:
@@ -129,7 +129,7 @@ class Movies:
         return None
 
     def _is_finished(self, job: Job, info: MovieInfo) -> bool:
-        """Return True if the archive already contains a movie, and count it as skipped."""
+        """Return True if the archive already contains a movie, and count the movie as skipped."""
         summary = self._ledger.summary
         if is_done(self._archive / job.target, info, self._archiver.references):
             summary.skipped += 1
@@ -144,7 +144,7 @@ class Movies:
         return False
 
     def _finish(self, job: Job, outcome: Done[Stored] | Failed) -> None:
-        """Count and report a stored movie, or schedule a plain copy of it, or report it as failed."""
+        """Count and report a stored movie, schedule a plain copy of an unsuitable one, or report a failed one."""
         match outcome:
             case Done(stored):
                 self._ledger.done(job)
@@ -199,7 +199,7 @@ class Movies:
         if job.kind is not Kind.MOVIE:
             return
         archived, plain = self._archive / job.target, self._archive / plain_target(job)
-        if replaced := remove_plain_copy(archived, plain, job.source, self._lists):
+        if replaced := remove_plain_copy(archived, plain, job.source):
             self._note_replaced(replaced)
 
     def _note_replaced(self, text: str) -> None:

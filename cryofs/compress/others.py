@@ -6,9 +6,10 @@ from types import TracebackType
 from typing import Self
 
 from cryofs.archive.identify import held_movie, holds_movie
+from cryofs.archive.inventory import has_line
 from cryofs.archive.jobs import Job, Kind
 from cryofs.compress.copies import Copies
-from cryofs.compress.existing import is_copy, refuse_clash, refuse_without_gain, replaced_text
+from cryofs.compress.existing import is_copy, refuse_clash, refuse_without_gain, refuse_written, replaced_text
 from cryofs.compress.full_disk import is_full
 from cryofs.compress.movie_task import CompressOptions
 from cryofs.compress.summary import Listener, Summary
@@ -31,7 +32,7 @@ class Others:
     Attributes
     ----------
     undone : set of Job
-        Files whose checksums could not be recorded because the disk is full.
+        Files whose checksum could not be recorded because the disk is full.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Others:
         self._plain = plain
         self._copies = Copies(archive, self._count_copy, self._not_recorded)
         self._jobs: dict[Path, Job] = {}
-        # the first copy of each file that has several names, by device and inode
+        # the first copy of each file with several hard links, by device and inode
         self._named_before: dict[tuple[int, int], Path] = {}
         self._full: OSError | None = None
         self.undone: set[Job] = set()
@@ -93,12 +94,14 @@ class Others:
             self._summary.up_to_date += 1
             self._summary.kept_plain += job in self._plain
             if self._options.strict and job not in self._plain:
-                # otherwise skipped, because this check reads part of every file again
+                # only with `strict`, because this check reads part of every file again
                 self._note_damage(source, damage_of(source))
             return
         held = None if is_copy(source, target) else atomic_file.regular_file(target)
         refuse_clash(source, target)
         refuse_without_gain(source)
+        if held is not None and has_line(self._archive, target):
+            refuse_written(source, target)
         reason = self._plain.get(job)
         damage = damage_of(source) if reason is None else None
         self._jobs[source] = job
@@ -119,7 +122,7 @@ class Others:
             self._listener.note(f"{source}: looks damaged ({damage}); copied unchanged")
 
     def _first_name(self, source: Path, target: Path) -> Path | None:
-        """Return the existing copy of a file under another of its hard links, or None if there is none."""
+        """Return the existing copy of a file under another of its hard links, or None."""
         found = source.lstat()
         if found.st_nlink < 2 or source.is_symlink():
             return None
@@ -156,7 +159,7 @@ class Others:
             self.undone.add(self._jobs[source])
             return
         if isinstance(error, OSError):
-            error = ArchiveError(f"{source}: copied, but without a recorded checksum ({explain(error)})")
+            error = ArchiveError(f"{source}: copied, but its checksum was not recorded ({explain(error)})")
         self._fail(source, error)
 
     def _fail(self, source: Path, error: Exception) -> None:

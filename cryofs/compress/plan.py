@@ -20,33 +20,33 @@ from cryofs.kernels.from_counts import ExceptionValues
 from cryofs.kernels.to_counts import Counts
 from cryofs.movies.source import SourceMovie
 
-# Size first, speed second: the fastest encoder that is within this factor of the smallest is chosen.
+# Of the encoders whose result is within this factor of the smallest, the fastest is chosen.
 _SPEED_ALLOWANCE = 1.01
-# Counts are kept unless plain values are smaller than this share: counts are more useful to readers of the TIFF.
+# Plain values are chosen only if they take less than this share of counts, which are more useful in TIFF readers.
 _PLAIN_ALLOWANCE = 0.95
-# If more than this share of the values are exceptions, the values are not counts, whatever their size.
+# A movie is not stored as counts if more than this share of its values are exceptions.
 _MOSTLY = 0.5
-# Rows of a sample from which the size of plain values is estimated, because these take long to encode.
+# Number of rows of a sample from which the size of plain values is estimated, because encoding them is slow.
 _PLAIN_ROWS = 16
-# Values too large for a narrow type become exceptions as long as these take at most this share of the strips: the next
-# wider type takes at least a fifth more, because an empty byte per pixel costs a bit or two.
+# Largest share of the strips that exceptions of a narrow pixel type may take. The next wider type takes at least a
+# fifth more, because an empty byte costs one or two bits for each pixel.
 _NARROWING_COST = 0.05
-# Room between the size expected from the samples and the end of classic TIFF.
+# Share of the limit of classic TIFF up to which the size expected from the samples is considered safe.
 _CLASSIC_ROOM = 0.9
 
 
 @dataclass(frozen=True)
 class Coding:
-    """Options for encoding.
+    """Options for encoding a movie.
 
     Attributes
     ----------
     deflate_level : int or None
-        Level of standard deflate; None to choose the encoder with the smallest result.
+        Level of zlib's deflate; None to choose the encoder with the smallest result.
     line_by_line : bool
         Whether a strip has one row.
     narrow : str
-        Whether pixels may be narrower than the rarest values: ``"auto"`` if that saves space, ``"exact"`` for the
+        Pixel type: ``"auto"`` to store rare large values as exceptions if that saves space, ``"exact"`` for the
         narrowest type that holds all values, ``"never"`` for the width of the original.
     """
 
@@ -58,20 +58,20 @@ class Coding:
 
 @dataclass(frozen=True)
 class Plan:
-    """How to store a movie.
+    """The way to store a movie.
 
     Attributes
     ----------
     layout : PageLayout
-        The TIFF pages.
+        Layout of the TIFF pages.
     reference : Reference or None
-        Gain reference by which the values are divided; None to store plain values.
+        Gain reference to divide values by; None to store the values themselves.
     big : bool
         Whether to write BigTIFF.
     plain : Plan or None
-        Plan to use instead if counts turn out to be larger than plain values; None if there is no alternative.
+        Alternative plan in case counts are larger than plain values; None if there is no alternative.
     frame_bytes : float
-        Expected size of a stored frame.
+        Expected size of a stored frame in bytes.
     """
 
     layout: PageLayout
@@ -90,7 +90,7 @@ class Plan:
         return dtype
 
     def with_dtype(self, dtype: np.dtype[Any], samples: list[Sample], pool: Executor) -> "Plan":
-        """Return a copy of this plan with another pixel type, and with the best encoder for that type."""
+        """Return a copy of this plan with another pixel type and the best encoder for it."""
         forms = _convert(samples, self.reference, dtype)
         encoder = _smallest([form.stored for form in forms], self.coding, pool)[0]
         rows = _strip_rows(encoder, self.coding, self.layout.ny)
@@ -98,7 +98,7 @@ class Plan:
         return replace(self, layout=layout, encoder=encoder)
 
     def holds(self, lowest: int, highest: int) -> bool:
-        """Return True if the pixel type holds all counts of a range."""
+        """Return True if the pixel type can represent all counts in a range."""
         dtype = self.layout.dtype
         return dtype.kind == "f" or (np.iinfo(dtype).min <= lowest and highest <= np.iinfo(dtype).max)
 
@@ -114,7 +114,7 @@ class Plan:
 def make_plan(
     movie: SourceMovie, samples: list[Sample], reference: Reference | None, coding: Coding, pool: Executor
 ) -> Plan:
-    """Return the plan that stores the samples of a movie in the fewest bytes, with a preference for counts."""
+    """Return the plan that stores the samples of a movie in the fewest bytes, preferring counts to plain values."""
     frame_pixels = movie.shape[1] * movie.shape[2]
 
     def plan(forms: list[Counts], reference: Reference | None, plain: Plan | None) -> Plan:
@@ -158,7 +158,7 @@ def _narrowing_bytes(forms: list[Counts]) -> int:
 def _as_counts(
     samples: list[Sample], original: np.dtype[Any], reference: Reference | None, coding: Coding, pool: Executor
 ) -> list[Counts]:
-    """Return the samples as counts, in the pixel type that the options allow and that needs the least space."""
+    """Return the samples as counts, in the allowed pixel type that needs the least space."""
     forms = _convert(samples, reference, np.dtype("u1"))
     lowest, highest = min(form.lowest for form in forms), max(form.highest for form in forms)
     exact = to_counts.narrowest_dtype(lowest, highest)
@@ -185,7 +185,7 @@ def _strip_rows(encoder: Encoder, coding: Coding, ny: int) -> int:
 
 
 def _smallest(parts: list[NDArray[Any]], coding: Coding, pool: Executor) -> tuple[Encoder, int]:
-    """Return the fastest encoder whose result is nearly as small as the smallest one, and the size of its result."""
+    """Return the fastest encoder with nearly the smallest result, and the size of its result in bytes."""
     tried = candidates(parts[0].dtype, coding.compression, coding.deflate_level)
     strips = [strip for part in parts for strip in (part[:, np.newaxis] if coding.line_by_line else [part])]
     encoded = [pool.submit(_encoded_size, encoder, strips) for encoder in tried]

@@ -1,4 +1,4 @@
-"""Import the modules that worker processes need, once, in the process from which the workers are forked."""
+"""Imports of worker processes, done once in the process from which workers are forked."""
 
 from cryofs.system import garbage
 

@@ -1,8 +1,8 @@
 """Read a movie once, in order, in row blocks; hash each row block and pass it to the encoders.
 
-Threads: the movie's own thread iterates and reads; a second thread computes the checksums, in the same order; a row
-block belongs to one worker, which releases its memory. The number of pieces of memory limits how many row blocks are in
-progress, so that a fast reader waits for the encoders.
+Threads: the movie's own thread reads; a second thread computes the checksums in the same order. Each row block belongs
+to one worker, which releases its memory. The number of buffers limits how many row blocks are in progress, so a fast
+reader waits for the encoders.
 """
 
 import hashlib
@@ -23,13 +23,13 @@ from cryofs.storage.checksums import RunningChecksum, xxh3_checksum
 
 
 class Scratch(threading.local):
-    """Memory that a thread reuses, because allocating new pages is slow."""
+    """A buffer for each thread, reused because allocating new pages is slow."""
 
     def __init__(self) -> None:
         self._memory = np.empty(0, np.uint8)
 
     def take(self, size: int) -> NDArray[np.uint8]:
-        """Return a buffer of `size` bytes, valid until the next call of the same thread."""
+        """Return a buffer (uint8) of `size` bytes, valid until the next call in the same thread."""
         if size > len(self._memory):
             self._memory = np.empty(size, np.uint8)
         return self._memory[:size]
@@ -37,7 +37,7 @@ class Scratch(threading.local):
 
 @dataclass(frozen=True)
 class Workers:
-    """Thread pool for the work on a movie, the number of threads, and the memory that they reuse."""
+    """Thread pool for the work on a movie, the number of its threads, and their reused memory."""
 
     pool: Executor
     threads: int
@@ -45,12 +45,15 @@ class Workers:
 
     @property
     def row_blocks_ahead(self) -> int:
-        """Number of row blocks in memory: one per thread, one being read, one being hashed, and one waiting."""
+        """Number of row blocks in memory: one for each thread, one being read, one being hashed, and one waiting."""
         return self.threads + 3
 
 
 class RowBlockMemory:
-    """A fixed number of buffers, reused in last-in first-out order so that spare buffers are never allocated."""
+    """A fixed number of reused buffers.
+
+    The last returned buffer is taken first, so buffers that are never needed are never allocated.
+    """
 
     def __init__(self, pieces: int, piece_bytes: int):
         self._free: queue.LifoQueue[NDArray[np.uint8]] = queue.LifoQueue()
@@ -58,11 +61,11 @@ class RowBlockMemory:
             self._free.put(np.empty(piece_bytes, np.uint8))
 
     def take(self, size: int) -> NDArray[np.uint8]:
-        """Wait for a free buffer, and return `size` bytes of it."""
+        """Wait for a free buffer, and return `size` bytes of it (uint8)."""
         return self._free.get()[:size]
 
     def give_back(self, memory: NDArray[np.uint8]) -> None:
-        """Return a buffer, so that another row block can use it."""
+        """Return a buffer (uint8, shape (n,)) for use by another row block."""
         whole = memory.base
         assert isinstance(whole, np.ndarray)
         self._free.put(whole)
@@ -70,12 +73,12 @@ class RowBlockMemory:
 
 @dataclass(frozen=True)
 class SourceBytes:
-    """Bytes of a movie in reused memory.
+    """Bytes of a movie in a reused buffer.
 
     Attributes
     ----------
     summed : Future
-        Future that completes when the checksums include the bytes.
+        Completes when the checksums include the bytes.
     """
 
     raw: NDArray[np.uint8]
@@ -83,11 +86,11 @@ class SourceBytes:
     memory: RowBlockMemory
 
     def done(self) -> None:
-        """Wait until the checksums include the bytes, then release the memory."""
+        """Wait until the checksums include the bytes, then return the buffer."""
         try:
             self.summed.result()
         finally:
-            # the reader waits for memory before it sees results, also failed ones
+            # returned even after an error, because the reader waits for memory before it looks at results
             self.memory.give_back(self.raw)
 
 
@@ -105,12 +108,12 @@ class FrameRun(SourceBytes):
 
 
 class OriginalSums:
-    """Checksums of a movie file and of each frame, computed in the order of the file; used by one thread at a time.
+    """Checksums of a movie file and of each frame, computed in file order; not thread-safe.
 
     Parameters
     ----------
     of_file : bool
-        Whether to compute the SHA-256 of the file; rendered fractions have no file.
+        Whether to compute the SHA-256 of the file; False for rendered fractions, which are not in a file.
     """
 
     def __init__(self, of_file: bool = True) -> None:
@@ -124,7 +127,7 @@ class OriginalSums:
             self._whole.update(piece)
 
     def add_rows(self, raw: NDArray[np.uint8], last: bool) -> None:
-        """Add the next rows of a frame; `last` marks the last rows, which complete the checksum of the frame."""
+        """Add the next rows of a frame (uint8, shape (n,)); `last` marks the rows that complete the frame."""
         if self._whole is not None:
             self._whole.update(raw.data)
         self._frame.add(raw)
@@ -140,7 +143,7 @@ class OriginalSums:
 
     @property
     def sha256(self) -> str | None:
-        """SHA-256 of all bytes that were added; None for rendered fractions."""
+        """SHA-256 of all added bytes; None for rendered fractions."""
         return None if self._whole is None else self._whole.hexdigest()
 
 
@@ -149,7 +152,7 @@ def read_frames(
 ) -> Iterator[Iterator[RowBlock]]:
     """Yield an iterator over the row blocks of each frame; the caller must exhaust it before taking the next one.
 
-    The header and all frames are added to `sums`; the memory of a row block is reused only after that.
+    The header and all frames are added to `sums`. The buffer of a row block is reused only after that.
     """
     row_bytes = movie.mrc_header.row_bytes
     # the first strip holds the last rows
@@ -182,7 +185,7 @@ def read_runs(movie: SourceMovie, sums: OriginalSums, memory: RowBlockMemory) ->
 
 
 def trailing_pieces(movie: SourceMovie) -> Iterator[bytes]:
-    """Yield the bytes after the last frame, in pieces."""
+    """Yield the bytes after the last frame in pieces."""
     offset = 0
     while piece := movie.read_trailing(TRAILING_PIECE_BYTES, offset):
         yield piece

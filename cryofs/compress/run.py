@@ -1,7 +1,7 @@
-"""Run `cryofs compress`; a source that fails is reported, and the run continues with the next one.
+"""Run `cryofs compress`; a failed source is reported, and the run continues with the next one.
 
-A run may be killed at any time: it makes a gain reference durable before any movie that names the reference gets its
-final name, and gives a movie its final name only after the file was read back and compared.
+A run may be killed at any time. A gain reference is made durable before a movie that needs it gets its final name. A
+movie gets its final name only after the file was read back and compared.
 """
 
 import time
@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cryofs.archive import scan
+from cryofs.archive.changing import changing
 from cryofs.archive.jobs import Job, Kind
 from cryofs.compress.folders import Folders
 from cryofs.compress.full_disk import full_disk, is_full
@@ -21,17 +22,20 @@ from cryofs.compress.share import Share, share_of
 from cryofs.compress.summary import Listener, Summary
 from cryofs.error_hints import explain
 from cryofs.errors import ArchiveError, CryofsError, FullDiskError
+from cryofs.storage.archive_lock import Activity
 from cryofs.storage.atomic_file import folds_case
 from cryofs.storage.folders import copy_times
 
 
 def compress(paths: Iterable[Path], archive: Path, options: CompressOptions, listener: Listener) -> Summary:
-    """Archive movies, folders and lists, and return the figures of the run.
+    """Archive movies, folders and lists, and return the summary of the run.
 
     Raises
     ------
     GainError
-        The given gain reference cannot be read or is not valid.
+        The given gain reference is unreadable or invalid.
+    ArchiveError
+        Another command excludes changes of the archive.
     """
     started = time.monotonic()
     summary = Summary()
@@ -43,7 +47,7 @@ def compress(paths: Iterable[Path], archive: Path, options: CompressOptions, lis
 
 
 def _collect(paths: list[Path], archive: Path, options: CompressOptions, listener: Listener, summary: Summary) -> Share:
-    """Return the share of this part; report sources that cannot be archived, and links that lead out of a source."""
+    """Return the share of this part; report unsuitable sources, and links that lead out of the sources."""
     inside = [path for path in paths if scan.lies_in(path, archive)]
     existing = next((folder for folder in (archive, *archive.absolute().parents) if folder.is_dir()), archive)
     jobs, problems = scan.collect(
@@ -67,13 +71,13 @@ def _collect(paths: list[Path], archive: Path, options: CompressOptions, listene
     for job in share.jobs:
         if job.outside is not None:
             summary.links_outside += 1
-            choice = "stored as a link" if options.links == "keep" else "use --follow-links or --keep-links"
+            choice = "stored as a link" if options.links == "keep" else "pass --follow-links or --keep-links"
             listener.note(f"{job.source}: symbolic link that {job.outside}; {choice}")
     return share
 
 
 def _archive(share: Share, archive: Path, options: CompressOptions, listener: Listener, summary: Summary) -> None:
-    """Process all jobs, then copy the times and modes of folders; remove empty folders if the run fails.
+    """Process all jobs, then copy times and modes of folders; if the run fails, remove the empty folders it created.
 
     Of several parts, the last one to end sets the times; no part removes folders that another may need.
     """
@@ -91,7 +95,7 @@ def _archive(share: Share, archive: Path, options: CompressOptions, listener: Li
         if summary.failed and options.part.is_whole:
             folders.remove_empty(jobs)
     for job in reversed(walked):
-        # the deepest first; the root keeps its own times and mode
+        # deepest first, because writing into a folder changes its times; the root keeps its own
         target = archive / job.target
         if job.target == Path() or not target.is_dir():
             continue
@@ -111,10 +115,11 @@ def _carry_out(share: Share, folders: Folders, archive: Path, options: CompressO
         ledger.fail(archive, full_disk(archive, reason, ledger.waiting, ledger.summary.ratio))
 
     try:
-        jobs = _with_folders(share.jobs, folders, ledger)
-        movies = [job for job in jobs if job.kind in (Kind.MOVIE, Kind.EER)]
-        _store_movies(movies, share.movies_elsewhere, archive, options, ledger)
-        _store_others([job for job in jobs if job.kind in (Kind.FILE, Kind.LINK)], archive, options, ledger)
+        with changing(archive, Activity.COMPRESS, ledger.listener.note, break_lock=options.break_lock):
+            jobs = _with_folders(share.jobs, folders, ledger)
+            movies = [job for job in jobs if job.kind in (Kind.MOVIE, Kind.EER)]
+            _store_movies(movies, share.movies_elsewhere, archive, options, ledger)
+            _store_others([job for job in jobs if job.kind in (Kind.FILE, Kind.LINK)], archive, options, ledger)
     except FullDiskError as error:
         end(str(error))
     except OSError as error:
@@ -124,7 +129,7 @@ def _carry_out(share: Share, folders: Folders, archive: Path, options: CompressO
 
 
 def _with_folders(jobs: list[Job], folders: Folders, ledger: Ledger) -> list[Job]:
-    """Create the folders of all targets; return the jobs with a folder, and report the others as failed."""
+    """Create the folders of all targets; return the jobs whose folder exists, and report the others as failed."""
     errors: dict[Path, Exception] = {}
     linked = {job.target: job.source for job in jobs if job.kind is Kind.FOLDER and job.source.is_symlink()}
     for folder in sorted({Path(), *map(_folder_of, jobs)}):
@@ -155,7 +160,7 @@ def _store_movies(
 
 
 def _store_others(jobs: list[Job], archive: Path, options: CompressOptions, ledger: Ledger) -> None:
-    """Copy all files that are not archived as movies, and store links."""
+    """Copy all files that are not archived as movies, and store all links."""
     others = Others(archive, options, ledger.summary, ledger.listener, ledger.plain)
     try:
         with others:
@@ -167,5 +172,5 @@ def _store_others(jobs: list[Job], archive: Path, options: CompressOptions, ledg
 
 
 def _folder_of(job: Job) -> Path:
-    """Return the folder that a job writes into, relative to the root."""
+    """Return the folder to which a job writes, relative to the root."""
     return job.target if job.kind is Kind.FOLDER else job.target.parent

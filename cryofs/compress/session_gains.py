@@ -1,4 +1,4 @@
-"""Provide the gain references of a run: estimate missing references, and write them before the movies."""
+"""Provide the gain references of a run: estimate missing ones, and write them before the movies."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -17,7 +17,7 @@ from cryofs.gain.samples import take_samples
 from cryofs.kernels.from_counts import GainReference
 from cryofs.movies.source import SourceMovie
 
-# With fewer frames than this, a gain reference would hold as much as the movies.
+# Number of frames below which a gain reference would take as much space as the movies.
 _MIN_FRAMES_TO_ESTIMATE = 3
 
 
@@ -27,7 +27,7 @@ class SessionGains:
     Parameters
     ----------
     on_row : callable
-        Called with the figures of each frame that is added to an estimate.
+        Called with the statistics of each frame added to an estimate.
     note : callable
         Called with a message about each finished estimate.
     """
@@ -41,11 +41,11 @@ class SessionGains:
         self._pool = pool
         self._on_row = on_row
         self._note = note
-        # sizes of images for which the gain reference of EER movies is in the archive
+        # frame sizes for which the gain reference of EER movies is already in the archive
         self._eer_grids: set[tuple[int, int]] = set()
 
     def keep_for(self, movie: SourceMovie) -> None:
-        """Write the gain reference of a rendered movie into the archive, with one factor per pixel of a frame."""
+        """Write the gain reference of a rendered movie to the archive, with one factor for each pixel of a frame."""
         if movie.shape[1:] in self._eer_grids:
             return
         reference = movie.gain_reference(self._archiver.eer_gains)
@@ -56,22 +56,22 @@ class SessionGains:
         self._eer_grids.add(movie.shape[1:])
 
     def estimate_missing(self, infos: Iterable[MovieInfo]) -> None:
-        """Estimate gain references for the gain-normalised movies that no existing reference fits, and report each one.
+        """Estimate gain references for the gain-normalised movies that fit no existing reference, and report each one.
 
-        Movies remain without a reference if they have too few frames for an estimate, or if no estimate fits them.
+        A movie stays without a reference if it has too few frames for an estimate, or if no estimate fits it.
         """
         by_size = defaultdict(list)
         for info in infos:
             if info.mode == MODE_FLOAT32:
                 by_size[info.shape[1:]].append(info)
-        # the reference of the largest part of the run gets the plain name
+        # the reference of most movies of the run gets the plain name
         for same_size in sorted(by_size.values(), key=lambda infos: -sum(info.bytes for info in infos)):
             waiting = [info for info in same_size if not self.fits(info)]
             while sum(info.shape[0] for info in waiting) >= _MIN_FRAMES_TO_ESTIMATE:
                 paths = [info.path for info in waiting]
                 estimation = estimate_from(paths, self._open, self._pool, self._on_row)
                 reference = estimation and estimation.reference(self._pool, self._open)
-                # each attempt removes one movie, so that the attempts end even if no reference fits
+                # each attempt removes a movie, so the loop ends even if no reference fits
                 first, *waiting = waiting
                 if estimation and reference and self.fits(first, reference):
                     added = self._references.add(reference, estimation.pixel_size)
@@ -97,7 +97,7 @@ class SessionGains:
 
 
 def _result(estimation: Estimation, name: str) -> str:
-    """Return the message about a finished estimate, with the numbers of movies, frames and defects."""
+    """Return the message about a finished estimate: numbers of movies, frames and defects."""
     movies, frames = len(estimation.frames_done), len(estimation.changes)
     without = int(np.count_nonzero(estimation.estimate.reliability <= 0))
     source = f"{movies} movie{'s' if movies > 1 else ''}, {frames} frames"

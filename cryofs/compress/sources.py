@@ -1,9 +1,10 @@
 """Keep the sources of a run open, so that each one is opened and sampled once.
 
 A movie stays open from the first read of its header until it is stored, so that header, samples and frames come from
-the same open file. If there are too many movies, the least recently used ones are closed, and opened again when needed.
+the same open file. If too many movies are open, the least recently used ones are closed, and reopened when they are
+needed.
 
-Threads: several threads may use a movie at a time, as in a gain estimate; the lock guards the table of open movies.
+Thread safety: several threads may use a movie at a time, as in a gain estimate; a lock guards the table of open movies.
 """
 
 import contextlib
@@ -18,14 +19,14 @@ from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.source import SourceMovie
 from cryofs.storage.file_state import FileState, is_still, state_of
 
-# Limits for file descriptors, and for the memory of samples.
+# Limits on open files and on the memory of samples.
 _MOST_OPEN = 64
 _MOST_SAMPLED_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
 class Known:
-    """Samples of a movie for another process, with the state of the sampled file."""
+    """Samples of a movie for another process, with the identity of the sampled file."""
 
     state: FileState
     samples: list[Sample]
@@ -33,7 +34,7 @@ class Known:
 
 @dataclass
 class _Open:
-    """An open movie, the number of its users, and whether the last user must close it."""
+    """An open movie, the number of its users, and whether the last user has to close it."""
 
     movie: SourceMovie
     users: int = 0
@@ -52,7 +53,7 @@ class Sources:
     def __init__(self, open_movie: Callable[[Job], SourceMovie]):
         self._open_movie = open_movie
         self._lock = threading.Lock()
-        # the movie that was used last is at the end
+        # in order of use, the most recently used last
         self._opened: dict[Path, _Open] = {}
 
     @contextlib.contextmanager
@@ -63,20 +64,20 @@ class Sources:
 
     @contextlib.contextmanager
     def open_mrc(self, path: Path) -> Iterator[MrcMovie]:
-        """Yield the MRC movie at a path; open the file unless it is already open."""
+        """Yield the MRC movie at a path; open the file unless it is already open and unchanged."""
         with self._using(path, lambda: MrcMovie(path)) as movie:
             assert isinstance(movie, MrcMovie)
             yield movie
 
     def known(self, job: Job) -> Known | None:
-        """Return the samples of a movie for another process, or None if no samples are in memory."""
+        """Return the samples of a movie for another process, or None if they are not in memory."""
         with self._lock:
             entry = self._opened.get(job.source)
             samples = entry and samples_taken(entry.movie)
             return Known(state_of(entry.movie.stat), samples) if entry and samples else None
 
     def release(self, job: Job) -> None:
-        """Close a movie that the run no longer needs, after its last user is done."""
+        """Close a movie that the run no longer needs, as soon as its last user is done."""
         with self._lock:
             self._end(job.source)
 

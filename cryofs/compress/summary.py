@@ -1,4 +1,4 @@
-"""Define the figures of a run of `cryofs compress`, and the interface that receives the progress."""
+"""The summary of a run of `cryofs compress`, and the interface that receives its progress."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,26 +9,28 @@ from cryofs.gain.estimation import FrameRow
 
 @dataclass
 class Summary:
-    """Figures of a run; sizes in bytes include stored movies only, with the EER file as the original of fractions.
+    """Counts and sizes of a run.
+
+    Sizes in bytes include only stored movies; the original of fractions is the EER file.
 
     Attributes
     ----------
     failed : int
-        Sources that could not be archived.
+        Number of sources that could not be archived.
     skipped : int
-        Movies that the archive already contains.
+        Number of movies that the archive already contained.
     replaced : int
-        Movies and files that replaced different ones with the same name.
+        Number of movies and files that replaced different ones of the same name.
     copied, up_to_date : int
-        Files that were copied, and files that the archive already contains.
+        Number of copied files, and of files that the archive already contained.
     kept_plain : int
-        Plain copies, made by this run or by an earlier one.
+        Number of plain copies, made by this run or an earlier one.
     suspect : int
-        Copied files that look damaged.
+        Number of copied files that look damaged.
     links_outside : int
-        Links to targets that are not in the archive.
+        Number of links whose targets are not in the archive.
     unfinished : int
-        Sources that were not done when the disk became full.
+        Number of sources that were not done when the disk became full.
     """
 
     movies: int = 0
@@ -47,24 +49,24 @@ class Summary:
 
     @property
     def ratio(self) -> float | None:
-        """Ratio of the stored to the original size, or None without stored movies."""
+        """Ratio of the stored to the original size, or None if no movie was stored."""
         return self.stored_bytes / self.original_bytes if self.original_bytes else None
 
 
 class Listener(Protocol):
-    """Interface that receives the progress of a run."""
+    """Receiver of the progress of a run."""
 
     def begin(self, movies: int, frames: int) -> None:
-        """Begin to store movies, with the total numbers of movies and frames."""
+        """Start storing movies, with the total numbers of movies and frames."""
 
     def frame_row(self, row: FrameRow) -> None:
-        """Report a frame that was added to a gain estimate."""
+        """Report the statistics of a frame that was added to a gain estimate."""
 
     def frames(self, count: int) -> None:
-        """Add a number of finished frames; negative if frames are processed again."""
+        """Add `count` finished frames; a negative number if frames are processed again."""
 
     def movie_done(self, name: Path, original_bytes: int, stored_bytes: int) -> None:
-        """Report a stored movie with its sizes."""
+        """Report a stored movie, with its sizes in bytes."""
 
     def note(self, text: str) -> None:
         """Report a message that is not an error."""

@@ -1,4 +1,4 @@
-"""Find files that look damaged before they are copied: movies in which not all frames can be located."""
+"""Find files that look damaged before they are copied: movies in which some frames cannot be located."""
 
 from pathlib import Path
 
@@ -7,9 +7,10 @@ from cryofs.movies.registry import damage
 
 
 def damage_of(path: Path) -> str | None:
-    """Return a description of the damage of a movie, or None if the movie looks intact or the file is not a movie.
+    """Return a description of the damage of a movie, or None if the file looks intact or is not a movie.
 
-    Truncated files and damaged directories are found. Flipped bits in frames are not, because no frame is decoded.
+    The check finds truncated files and damaged directories. It does not find flipped bits in frames, because it decodes
+    no frame.
 
     Raises
     ------

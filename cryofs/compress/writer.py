@@ -1,26 +1,26 @@
-"""Write an archived movie: write all pages and check each one, append the record, and rename the file.
+"""Write an archived movie: write and check all pages, append the record, and rename the file.
 
-Threads: the movie's own thread reads and writes; the pool encodes row blocks of frames, and decodes and checks
-written frames. A frame is read from the page cache, decoded by the code that mounts use, and compared with the checksum
-of its original.
+Threads: the movie's own thread reads and writes. A thread pool encodes row blocks, and decodes and checks written
+frames. To check a frame, its bytes are read from the page cache, decoded by the code that mounts use, and compared with
+the checksum of the original.
 """
 
+import contextlib
 import io
 import os
 import stat
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from itertools import accumulate
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Self
 
 import msgspec
 
 from cryofs.compress.encode import FrameToStore, StoredExceptions, encode_frames
 from cryofs.compress.plan import Plan
 from cryofs.compress.row_blocks import OriginalSums, Workers, trailing_pieces
+from cryofs.compress.written import Written, WrittenFrame
 from cryofs.errors import ArchiveError, CryofsError, NotSmallerError
 from cryofs.formats import record, tiff_pages
 from cryofs.formats.archive_names import original_name
@@ -39,59 +39,21 @@ from cryofs.storage.checksums import xxh3_checksum
 from cryofs.text import as_unicode, percent
 from cryofs.version import VERSION
 
-# Frames that may be written before the check of the oldest has ended.
+# Number of frames that may be written before the check of the oldest is finished.
 _CHECKS_AHEAD = 4
-# A classic TIFF is abandoned this far before its limit.
+# Distance from the limit of classic TIFF at which a classic file is abandoned.
 _CLASSIC_MARGIN = 64 << 20
 
 OnFrame = Callable[[int], None]
+Publishing = Callable[[Draft], AbstractContextManager[object]]
 
 
 class _ReplanError(Exception):
-    """Raised if the plan does not fit the movie; writing restarts with the better plan that it carries."""
+    """The plan does not fit the movie; carries a better plan with which writing restarts."""
 
     def __init__(self, plan: Plan):
         super().__init__()
         self.plan = plan
-
-
-@dataclass(frozen=True)
-class _WrittenFrame:
-    """A written frame, as described in the record."""
-
-    offsets: list[int]
-    byte_counts: list[int]
-    strip_sums: list[str]
-    exceptions: StoredExceptions | None
-
-    @classmethod
-    def at(cls, offset: int, frame: FrameToStore) -> Self:
-        """Return the description of a frame whose strips are stored one after the other from an offset."""
-        sizes = list(map(len, frame.strips))
-        offsets = list(accumulate(sizes[:-1], initial=offset))
-        return cls(offsets, sizes, frame.strip_sums, frame.exceptions)
-
-
-@dataclass
-class _Written:
-    """Written frames, and the figures to check the plan against."""
-
-    frames: list[_WrittenFrame] = field(default_factory=list)
-    counted: int = 0
-    lowest: int = 0
-    highest: int = 0
-    strip_bytes: int = 0
-    exception_bytes: int = 0
-    narrowing_bytes: int = 0
-    reported: int = 0
-
-    def count(self, frame: FrameToStore) -> None:
-        """Add the figures of a frame that is about to be written."""
-        self.counted += 1
-        self.lowest, self.highest = min(self.lowest, frame.lowest), max(self.highest, frame.highest)
-        self.strip_bytes += frame.strip_bytes
-        self.exception_bytes += frame.exception_bytes
-        self.narrowing_bytes += frame.narrowing_bytes
 
 
 def archive_movie(
@@ -101,26 +63,26 @@ def archive_movie(
     workers: Workers,
     on_frame: OnFrame,
     limit: float | None = None,
-    check_target: Callable[[], None] = lambda: None,
+    publishing: Publishing = contextlib.nullcontext,
 ) -> int:
-    """Write an archived movie, check all frames, and return the size of the file.
+    """Write an archived movie, check all frames, and return the size of the file in bytes.
 
     Parameters
     ----------
     target : Path
         Final path of the TIFF file; an existing file is replaced.
     on_frame : callable
-        Called with the number of frames that were written and checked, and with a negative number when frames have to
-        be written again.
+        Called with the number of frames that were written and checked; with a negative number if frames must be
+        written again.
     limit : float, optional
-        Largest size of the stored file.
-    check_target : callable
-        Called before the file gets its name; raises an error if another program has written the target meanwhile.
+        Maximum size of the stored file in bytes; None for no limit.
+    publishing : callable
+        Returns a context for the draft in which it gets its name.
 
     Returns
     -------
     int
-        Size of the stored file.
+        Size of the stored file in bytes.
 
     Raises
     ------
@@ -132,34 +94,51 @@ def archive_movie(
         The stored file does not reproduce the movie. No file is left behind.
     """
     with draft(target) as made:
-        mode = stat.S_IMODE(movie.stat.st_mode)
-        # writable until it is complete: some file systems lock only writable files, and stale drafts are found by locks
-        changes.disk.set_mode(made.file.fileno(), mode | stat.S_IWUSR)
-        written = _Written()
-        while True:
-            # the range is kept, so that pixels only become wider and the attempts end
-            sums = OriginalSums(of_file=movie.rendered is None)
-            written = _Written(lowest=written.lowest, highest=written.highest)
-            try:
-                _write_frames(movie, made, plan, sums, written, workers, on_frame)
-                break
-            except _ReplanError as better:
-                plan = better.plan
-                on_frame(-written.reported)
-                made.clear()
-        contents = _append_record(movie, made, plan, written.frames, sums)
-        if limit is not None and made.file.tell() > limit:
-            share = percent(made.file.tell() / movie.stat.st_size)
-            raise NotSmallerError(f"{movie.name}: compresses only to {share} of the original size")
-        changes.disk.set_mode(made.file.fileno(), mode)
-        made.sync()
-        _check_record(made, contents)
+        stored = write_movie(movie, made, plan, workers, on_frame, limit)
         movie.check_in_place()
-        # a plain copy of this name may have a line
-        with replacing(target):
-            check_target()
+        # a plain copy of this name may have a checksum line
+        with publishing(made), replacing(target):
             made.publish()
-        return made.file.tell()
+        return stored
+
+
+def write_movie(
+    movie: SourceMovie,
+    made: Draft,
+    plan: Plan,
+    workers: Workers,
+    on_frame: OnFrame,
+    limit: float | None = None,
+    *,
+    ingested: bool = False,
+) -> int:
+    """Write a movie into a draft, check all frames, and sync the draft; return its size.
+
+    Parameters and errors are those of `archive_movie`. The caller checks that the movie is unchanged.
+    """
+    mode = stat.S_IMODE(movie.stat.st_mode)
+    # the draft of a private movie is private too
+    changes.disk.set_mode(made.file.fileno(), mode | stat.S_IWUSR)
+    written = Written()
+    while True:
+        # the range of counts is kept, so that pixels only become wider and the loop ends
+        sums = OriginalSums(of_file=movie.rendered is None)
+        written = Written(lowest=written.lowest, highest=written.highest)
+        try:
+            _write_frames(movie, made, plan, sums, written, workers, on_frame)
+            break
+        except _ReplanError as better:
+            plan = better.plan
+            on_frame(-written.reported)
+            made.clear()
+    contents = _append_record(movie, made, plan, written.frames, sums, ingested=ingested)
+    if limit is not None and made.file.tell() > limit:
+        share = percent(made.file.tell() / movie.stat.st_size)
+        raise NotSmallerError(f"{movie.name}: only compresses to {share} of the original size")
+    changes.disk.set_mode(made.file.fileno(), mode)
+    made.sync()
+    _check_record(made, contents)
+    return made.file.tell()
 
 
 def _write_frames(
@@ -167,7 +146,7 @@ def _write_frames(
     made: Draft,
     plan: Plan,
     sums: OriginalSums,
-    written: _Written,
+    written: Written,
     workers: Workers,
     on_frame: OnFrame,
 ) -> None:
@@ -191,7 +170,7 @@ def _write_frames(
                 for frame in frames:
                     written.count(frame)
                     _check_plan(movie, plan, frame, made.file.tell(), written, workers)
-                    written.frames.append(_WrittenFrame.at(writer.write_page(frame.strips), frame))
+                    written.frames.append(WrittenFrame.at(writer.write_page(frame.strips), frame))
                 made.file.flush()
                 run = range(first, len(written.frames))
                 checks.append(
@@ -205,9 +184,9 @@ def _write_frames(
 
 
 def _check_plan(
-    movie: SourceMovie, plan: Plan, frame: FrameToStore, position: int, written: _Written, workers: Workers
+    movie: SourceMovie, plan: Plan, frame: FrameToStore, position: int, written: Written, workers: Workers
 ) -> None:
-    """Raise _ReplanError if the pixel type is too narrow, the file too large for classic TIFF, or counts too large."""
+    """Raise _ReplanError if the pixel type is too narrow, classic TIFF too small, or counts larger than values."""
     if not plan.holds(written.lowest, written.highest):
         dtype = plan.dtype_for(written.lowest, written.highest)
         if dtype != plan.layout.dtype and not plan.affords(written.narrowing_bytes, written.strip_bytes):
@@ -225,11 +204,11 @@ def _check_frames(
     made: Draft,
     decoder: FrameDecoder,
     run: range,
-    frames: list[_WrittenFrame],
+    frames: list[WrittenFrame],
     sums: OriginalSums,
     workers: Workers,
 ) -> int:
-    """Check consecutive written frames, and return the number of frames."""
+    """Check consecutive written frames; return the number of checked frames."""
     source: ByteSource = LocalFile(made.file.fileno(), movie, is_owned=False)
     if len(run) > 1:
         written = frames[run.start : run.stop]
@@ -243,7 +222,7 @@ def _check_frames(
 def _check_frame(
     source: ByteSource,
     decoder: FrameDecoder,
-    frame: _WrittenFrame,
+    frame: WrittenFrame,
     original_sum: str,
     workers: Workers,
     name: FrameName,
@@ -255,7 +234,7 @@ def _check_frame(
     packed = record.inflate(frame.exceptions.stored) if frame.exceptions else b""
     count, near = (frame.exceptions.count, frame.exceptions.near) if frame.exceptions else (0, 0)
     try:
-        # a decoder may crash on damaged strips, so these are checked first
+        # strips are verified first, because a decoder may crash on damaged ones
         same = list(map(xxh3_checksum, strips)) == frame.strip_sums
         encoded = EncodedOriginal(name, decoder, dict(enumerate(strips)), packed, count, near)
         same = same and encoded.original_checksum(workers.scratch.take(decoder.checking_bytes)) == original_sum
@@ -266,14 +245,14 @@ def _check_frame(
 
 
 def _append_record(
-    movie: SourceMovie, made: Draft, plan: Plan, frames: list[_WrittenFrame], sums: OriginalSums
+    movie: SourceMovie, made: Draft, plan: Plan, frames: list[WrittenFrame], sums: OriginalSums, *, ingested: bool
 ) -> Record:
-    """Append the blobs and the record to the TIFF, and return the record."""
+    """Append the blobs and the record to the TIFF file, and return the record."""
     file = made.file
     file.flush()
     pages = tiff_pages.read_pages(made.path, plan.layout, len(frames))
     if [page.lists() for page in pages] != [(frame.offsets, frame.byte_counts) for frame in frames]:
-        raise ArchiveError(f"{made.target}: TIFF pages read back differ from the written ones; check the disk")
+        raise ArchiveError(f"{made.target}: TIFF directories read back differ from the written ones; check the disk")
     file.seek(0, os.SEEK_END)
     head = _store(file, *record.deflate_blob(movie.header))
     trailing = []
@@ -314,6 +293,7 @@ def _append_record(
         writer=f"cryofs {VERSION}",
         rendered=movie.rendered,
         coder=plan.encoder.name,
+        ingested=ingested,
     )
     file.write(record.encode_record(contents, file.tell()))
     return contents
@@ -330,11 +310,11 @@ def _store_exceptions(file: io.BufferedRandom, found: StoredExceptions | None) -
 
 
 def _check_record(made: Draft, contents: Record) -> None:
-    """Read the record, header, exceptions and trailing bytes back; raise an error if any of them is damaged."""
+    """Read back the record, header, exceptions and trailing bytes; raise ArchiveError or DamagedError on mismatch."""
     name = str(made.target)
     source = LocalFile(made.file.fileno(), name, is_owned=False)
     if record.read_record(source) != contents:
-        raise ArchiveError(f"{name}: record read back differs from the written one; check the disk")
+        raise ArchiveError(f"{name}: the record read back differs from the written one; check the disk")
     exceptions = [frame.exceptions.blob for frame in contents.frames if frame.exceptions]
     for blob in [contents.header, *contents.trailing, *exceptions]:
         record.read_blob(source, blob)

@@ -13,15 +13,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryofs.archive.eer_checks import EerCheck, check_eers
+from cryofs.archive.twins import counting
 from cryofs.config.settings import FILE_NAME, load_settings
 from cryofs.doctor.finding import Finding, ok, problem, warning
-from cryofs.errors import GainError, SettingsError
-from cryofs.formats.archive_names import is_own_name, is_reference_name
+from cryofs.errors import CryofsError, GainError, SettingsError
+from cryofs.formats.archive_names import archived_name, is_movie_name, is_own_name, is_reference_name
 from cryofs.formats.record import Gain, Record
 from cryofs.movies.eer_gain import defects_of
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.registry import identify
+from cryofs.movies.twins import Counts, conflict
+from cryofs.storage.archive_lock import holders
 from cryofs.storage.atomic_file import DRAFT_PREFIX, is_stale
+from cryofs.storage.hidden_files import HIDDEN_PREFIX
+from cryofs.storage.journal import JOURNAL_NAME, read_journal
 from cryofs.system.mount_table import MOUNT_TABLE, is_remote, mount_of, mount_table
 
 FOLDERS = 1000
@@ -46,6 +51,9 @@ class Survey:
     unreadable: list[Path] = field(default_factory=list)
     damaged: list[Path] = field(default_factory=list)
     drafts: list[Path] = field(default_factory=list)
+    conflicts: list[Path] = field(default_factory=list)
+    journals: list[Path] = field(default_factory=list)
+    hidden: list[Path] = field(default_factory=list)
     records: dict[Path, Record] = field(default_factory=dict)
     eers: list[Path] = field(default_factory=list)
     largest_file: int = 0
@@ -67,6 +75,8 @@ def survey(archive: Path, folders: int = FOLDERS, files_per_folder: int = FILES_
         seen.folders += 1
         paths = [Path(place) / name for name in sorted(names)]
         seen.drafts += [path for path in paths if path.name.startswith(DRAFT_PREFIX)]
+        seen.hidden += [path for path in paths if path.name.startswith(HIDDEN_PREFIX)]
+        _find_twins(paths, seen)
         references = [path for path in paths if is_reference_name(path.name)]
         others = [path for path in paths if path not in references and not is_own_name(path.name)]
         sample = _evenly_spaced(others, files_per_folder)
@@ -87,6 +97,7 @@ def check_archive(archive: Path, table: Path = MOUNT_TABLE) -> list[Finding]:
         *check_eer_files(check_eers(seen.eers), seen.sampled),
         *check_references(archive, seen),
         check_settings(archive),
+        *check_twins(archive, seen),
         check_drafts(seen),
         check_room(archive, seen.largest_file),
         check_file_system(archive, table),
@@ -182,6 +193,28 @@ def check_settings(archive: Path) -> Finding:
     return ok(f"{path}: valid" if path.exists() else f"{path}: not present, so all settings have their defaults")
 
 
+def check_twins(archive: Path, seen: Survey) -> list[Finding]:
+    """Check for interrupted steps, hidden files, and names of which a plain file and an archived movie exist."""
+    found = [
+        problem(
+            str(conflict(path, path.with_name(archived_name(path.name)))).partition("; ")[0],
+            "compare both files, then rename or remove one",
+        )
+        for path in seen.conflicts
+    ]
+    if seen.journals and not any(holder.is_exclusive for holder in holders(archive)):
+        found.append(
+            warning(
+                f"{_several(seen.journals, 'journals')} of interrupted steps", f"recover with cryofs ingest {archive}"
+            )
+        )
+    if seen.hidden:
+        found.append(
+            ok(f"{_several(seen.hidden, 'hidden files')}: originals that cryofs ingest keeps for a day, or restores")
+        )
+    return found
+
+
 def check_drafts(seen: Survey) -> Finding:
     """Check that no unfinished files of interrupted runs remain."""
     stale = [path for path in seen.drafts if _is_stale(path)]
@@ -215,6 +248,25 @@ def check_file_system(archive: Path, table: Path = MOUNT_TABLE) -> Finding:
             "keep the index of mounts (~/.cache/cryofs), and mount with a large --cache-size",
         )
     return ok(f"{archive}: on {kind}")
+
+
+def _find_twins(paths: Sequence[Path], seen: Survey) -> None:
+    """Add the journal of a folder with a step, and the names of which neither file counts."""
+    names = {path.name for path in paths}
+    twins = [path for path in paths if is_movie_name(path.name) and archived_name(path.name) in names]
+    journal = next((path for path in paths if path.name == JOURNAL_NAME), None)
+    if journal is not None:
+        try:
+            lines = read_journal(journal.parent)
+            if lines.bad or any(line.step != "kept" for line in lines.lines):
+                seen.journals.append(journal)
+        except (CryofsError, OSError):
+            seen.unreadable.append(journal)
+    for path in twins:
+        # damaged movies and unreadable files are found as such
+        with contextlib.suppress(CryofsError, OSError):
+            if counting(path) is Counts.NEITHER:
+                seen.conflicts.append(path)
 
 
 def _examine(path: Path, seen: Survey) -> None:

@@ -15,12 +15,15 @@ from cryofs.doctor.finding import Finding, ok, problem, run_check, warning
 from cryofs.errors import MountError
 from cryofs.fuse.control import FILE_SYSTEM_TYPE
 from cryofs.system.mount_table import mount_table
+from cryofs.system.request_limit import request_limit
 from cryofs.system.resources import ROOT, default_cache_size, memory_limits, process_limit, system_text, usable_cores
 from cryofs.vfs.index_db import index_path
 
 _INSTALL = "install FUSE 3 as root (Debian: apt-get install fuse3)"
 # Limit that fusermount3 uses if fuse.conf does not set mount_max.
 _MOUNT_MAX = 1000
+# Time that slow storage, such as a disk that has to start, may take.
+_PATIENCE_SECONDS = 20.0
 # Expected limit of open files, a common default; each open movie uses a descriptor.
 _OPEN_FILES = 1024
 
@@ -33,6 +36,7 @@ def check_machine(root: Path = ROOT) -> list[Finding]:
         "libfuse 3": check_library,
         "/dev/fuse": lambda: check_device(root),
         "-o allow_other": lambda: check_other_users(as_root, root),
+        "time limit of requests": lambda: check_request_limit(root),
         "number of mounts": lambda: check_number_of_mounts(as_root, root),
         "read-ahead of mounts": lambda: check_readahead_rights(root),
         "updatedb": lambda: check_updatedb(root),
@@ -128,6 +132,20 @@ def check_number_of_mounts(as_root: bool, root: Path = ROOT) -> Finding:
             "unmount some, or as root: raise mount_max in /etc/fuse.conf",
         )
     return ok(f"{count} FUSE mounts of {allowed} that users may create")
+
+
+def check_request_limit(root: Path = ROOT) -> Finding:
+    """Check the time that the kernel gives a FUSE request; it ends a mount that takes longer."""
+    limit = request_limit(root / "proc/sys/fs/fuse")
+    if limit is None:
+        return ok("time limit of requests: none set by this kernel")
+    text = (
+        f"time limit of requests: {limit.seconds} s ({limit.name}); this kernel ends mounts that take longer, so reads "
+        f"fail after {limit.storage_seconds:g} s if storage does not respond"
+    )
+    if limit.storage_seconds >= _PATIENCE_SECONDS:
+        return ok(text)
+    return warning(text, f"if storage is slower at times, as root before mounting: sysctl -w {limit.name}=180")
 
 
 def check_readahead_rights(root: Path = ROOT) -> Finding:

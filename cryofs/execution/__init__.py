@@ -1,1 +1,1 @@
-"""Run tasks in threads or processes of this machine; this package does not depend on movies."""
+"""Execution of tasks in threads or processes of this machine; independent of movies."""

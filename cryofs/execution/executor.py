@@ -1,4 +1,4 @@
-"""Define the interface of executors, which run tasks and yield the outcomes."""
+"""The interface of executors, which run tasks and yield their outcomes."""
 
 import contextlib
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -10,29 +10,30 @@ from cryofs.execution.messages import Done, Failed, Progress
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-# Called by a task with the number of units that it has finished since the last call.
+# Called by a task with the number of units finished since the last call.
 Report = Callable[[int], None]
-# Carries out one task; processes receive a pickled copy of it.
+# Runs one task. Worker processes receive a pickled copy of it.
 Perform = Callable[[Task, Report], Result]
 OnProgress = Callable[[Progress], None]
 Outcome = Done[Result] | Failed
 
 
 class Executor(Protocol):
-    """Interface that runs tasks."""
+    """Interface of an executor, which runs tasks."""
 
     def run(
         self, perform: Perform[Task, Result], tasks: Iterable[Task], on_progress: OnProgress
     ) -> Generator[tuple[Task, Outcome[Result]], None, None]:
         """Run tasks, and yield each task with its outcome.
 
-        A `CryofsError` or `OSError` of a task is an outcome, so that the other tasks continue. If the caller closes the
-        iterator early, for example on Ctrl-C, running tasks end at their next report and waiting ones are dropped.
+        A `CryofsError` or `OSError` raised by a task is an outcome, so that the other tasks continue. If the caller
+        closes the iterator early, for example on Ctrl-C, running tasks end at their next report, and waiting tasks are
+        dropped.
         """
 
 
 def attempt(perform: Perform[Task, Result], task: Task, report: Report) -> Outcome[Result]:
-    """Run a task in the calling thread, and return its result, or the CryofsError or OSError that it raised."""
+    """Run a task in the calling thread; return its result, or the CryofsError or OSError that it raised."""
     try:
         return Done(perform(task, report))
     except (CryofsError, OSError) as error:
@@ -40,7 +41,7 @@ def attempt(perform: Perform[Task, Result], task: Task, report: Report) -> Outco
 
 
 def results(outcomes: Generator[tuple[Task, Outcome[Result]], None, None]) -> Iterator[Result]:
-    """Yield the result of each task; raise the first error of a task, which ends the run."""
+    """Yield the result of each task; raise the first error, which ends the run."""
     with contextlib.closing(outcomes):
         for _, outcome in outcomes:
             match outcome:
@@ -51,4 +52,4 @@ def results(outcomes: Generator[tuple[Task, Outcome[Result]], None, None]) -> It
 
 
 def ignore(progress: Progress) -> None:
-    """Do nothing; the default progress callback."""
+    """Do nothing; this is the default progress callback."""

@@ -1,4 +1,4 @@
-"""Define the messages of an executor about a task: progress during the run, then a result or an error."""
+"""Messages of an executor about a task: progress while it runs, then a result or an error."""
 
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -10,19 +10,19 @@ Result = TypeVar("Result", covariant=True)
 
 @dataclass(frozen=True)
 class Progress:
-    """Message with the number of units finished since the last one; negative if units must be repeated."""
+    """Message with the number of units finished since the previous message; negative if units must be repeated."""
 
     count: int
 
 
 @dataclass(frozen=True)
 class Done(Generic[Result]):
-    """Outcome of a completed task, with the result.
+    """Outcome of a completed task.
 
     Attributes
     ----------
     attempts : int
-        Number of times that the task was started; 2 if the first process died.
+        Number of times the task was started; 2 if the first process died.
     """
 
     result: Result

@@ -1,6 +1,6 @@
 """Start the process from which workers are forked; it imports modules once and has no threads.
 
-The process must not have threads, because a copy of a process with threads may inherit a lock that no thread releases.
+A copy of a process with threads could inherit a lock that no thread releases.
 """
 
 import contextlib
@@ -14,12 +14,12 @@ CONTEXT = multiprocessing.get_context("forkserver")
 
 
 def prepare(modules: Sequence[str]) -> None:
-    """Start the process from which workers are forked; it imports these modules while the caller continues.
+    """Start the process from which workers are forked; it imports `modules` in the background.
 
     Raises
     ------
     OSError
-        No process can be started, for example because the path of the temporary folder is too long for a socket.
+        The process cannot be started, for example because the path of the temporary folder is too long for a socket.
     """
     CONTEXT.set_forkserver_preload(list(modules))
     with interrupts_held():
@@ -28,12 +28,12 @@ def prepare(modules: Sequence[str]) -> None:
 
 @contextlib.contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Delay Ctrl-C until the end of the context, and block the signal in processes that are started meanwhile."""
+    """Delay Ctrl-C until the end of the context, and block its signal in processes that are started in the context."""
     received: list[int] = []
     in_main = threading.current_thread() is threading.main_thread()
     handler = signal.signal(signal.SIGINT, lambda number, _: received.append(number)) if in_main else None
     try:
-        # otherwise the library starts this helper with the first process, and unblocks the signal
+        # otherwise the library would start this helper together with the first process, and unblock the signal
         resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:

@@ -1,8 +1,9 @@
-"""Run tasks in several processes of this machine, so that cores do not share an interpreter lock.
+"""Run tasks in several processes of this machine, so that they do not share an interpreter lock.
 
-The caller sends tasks and receives messages over one pipe per worker. A worker runs one task at a time. If a worker
-dies, for example because the system is out of memory, its task is retried once, alone, after all others. When the run
-ends for any reason, the caller closes the pipes; a worker detects this at its next report, and abandons its task.
+The caller sends tasks and receives messages over one pipe for each worker. A worker runs one task at a time. If a
+worker dies, for example because the system is out of memory, its task is retried once, after all others and while no
+other task runs. When the run ends for any reason, the caller closes the pipes; a worker detects this at its next report
+and abandons its task.
 """
 
 import contextlib
@@ -24,16 +25,16 @@ class NoProcessError(CryofsError):
 
 
 class DiedError(CryofsError):
-    """The worker of a task died, and the worker that retried the task died too."""
+    """A task failed because two workers that ran it died, the second one in a retry."""
 
 
 class _StoppedError(BaseException):
-    """The run has ended; the task is abandoned."""
+    """The run has ended, so the task is abandoned."""
 
 
 @dataclass
 class _Worker(Generic[Task]):
-    """State of a worker in the calling process: its task, and the progress it has reported."""
+    """State of a worker in the calling process: its task, and the progress that it has reported."""
 
     process: ForkServerProcess
     pipe: "Connection[Any, Any]"
@@ -41,7 +42,7 @@ class _Worker(Generic[Task]):
     reported: int = 0
 
     def give(self, task: Task) -> None:
-        """Send a task; if the worker is dead, only `receive` detects it."""
+        """Send a task; if the worker is dead, the next `receive` detects this."""
         self.task, self.reported = task, 0
         with contextlib.suppress(OSError):
             self.pipe.send(task)
@@ -54,21 +55,21 @@ class _Worker(Generic[Task]):
             return None
 
     def end(self) -> None:
-        """Close the connection, and wait until the worker ends."""
+        """Close the connection, and wait for the worker to exit."""
         self.pipe.close()
         self.process.join()
 
 
 class Processes:
-    """Executor that runs several tasks at a time, each in a separate process, and yields outcomes when available.
+    """Executor that runs each task in one of several processes, and yields outcomes as they become available.
 
-    Tasks, results and errors are pickled. When the outcome of a task is a `NoProcessError`, no other task is running,
-    so that the caller may run the task itself.
+    Tasks, results and errors are pickled. When an outcome is a `NoProcessError`, no other task is running, so the
+    caller may run the task itself.
 
     Parameters
     ----------
     processes : int
-        Largest number of simultaneous tasks; the system may not permit as many processes.
+        Maximum number of simultaneous tasks; the system may permit fewer processes.
     """
 
     def __init__(self, processes: int):
@@ -77,7 +78,7 @@ class Processes:
     def run(
         self, perform: Perform[Task, Result], tasks: Iterable[Task], on_progress: OnProgress = ignore
     ) -> Generator[tuple[Task, Outcome[Result]], None, None]:
-        """Run tasks and yield outcomes as `Executor` defines."""
+        """Run tasks and yield their outcomes; see `Executor.run`."""
         died = []
         for task, outcome in _run(perform, tasks, self._processes, on_progress):
             if outcome is None:
@@ -94,7 +95,7 @@ class Processes:
                     case _:
                         yield (
                             task,
-                            Failed(DiedError("worker process of a task died twice, possibly out of memory"), 2),
+                            Failed(DiedError("two worker processes died during a task, possibly out of memory"), 2),
                         )
 
 
@@ -161,10 +162,10 @@ def _start(perform: Perform[Task, Result], task: Task) -> _Worker[Task]:
 
 
 def _work(pipe: "Connection[Any, Any]", perform: Perform[Task, Result]) -> None:
-    """Receive and run tasks until the run ends; the main function of a worker."""
+    """Receive and run tasks until the run ends; this is the main function of a worker."""
 
     def report(count: int) -> None:
-        # while a task runs, the pipe is readable only if the run has ended
+        # while a task runs, the pipe becomes readable only when the run has ended
         if pipe.poll():
             raise _StoppedError
         pipe.send(Progress(count))

@@ -14,29 +14,29 @@ _Running: TypeAlias = deque[tuple[Task, Future[Outcome[Result]]]]
 
 
 class StoppedError(BaseException):
-    """The run has ended; this exception stops the task in which it is raised."""
+    """The run has ended; raised in a task to stop it."""
 
 
 class InTurn:
-    """Executor that runs one task after the other in the calling thread."""
+    """Executor that runs one task at a time in the calling thread."""
 
     def run(
         self, perform: Perform[Task, Result], tasks: Iterable[Task], on_progress: OnProgress = ignore
     ) -> Generator[tuple[Task, Outcome[Result]], None, None]:
-        """Run tasks; see `Executor`."""
+        """Run tasks and yield their outcomes; see `Executor.run`."""
         for task in tasks:
             yield task, attempt(perform, task, lambda count: on_progress(Progress(count)))
 
 
 class Threads:
-    """Executor that runs several tasks at a time; `on_progress` is called by all threads.
+    """Executor that runs several tasks at a time in threads of this process; all threads call `on_progress`.
 
-    Tasks are taken from the iterable when needed, two per thread in advance, so that the iterable may be long.
+    Tasks are taken from the iterable on demand, at most two for each thread in advance, so the iterable may be long.
 
     Parameters
     ----------
     in_order : bool
-        Whether to yield outcomes in the order of the tasks instead of as soon as they are available.
+        Whether to yield outcomes in the order of the tasks instead of as they become available.
     """
 
     def __init__(self, threads: int, *, in_order: bool = True):
@@ -46,7 +46,7 @@ class Threads:
     def run(
         self, perform: Perform[Task, Result], tasks: Iterable[Task], on_progress: OnProgress = ignore
     ) -> Generator[tuple[Task, Outcome[Result]], None, None]:
-        """Run tasks; see `Executor`."""
+        """Run tasks and yield their outcomes; see `Executor.run`."""
         with ThreadPoolExecutor(self._threads, "tasks") as pool:
             yield from _run(pool, 2 * self._threads, self._in_order, perform, tasks, on_progress)
 
@@ -54,7 +54,7 @@ class Threads:
 class Pooled:
     """Executor that runs tasks in a thread pool shared by several runs, and yields outcomes in the order of the tasks.
 
-    All tasks of a run are submitted at once. A task must not wait for another task of the pool.
+    A run submits all its tasks at once. A task must not wait for another task of the pool.
     """
 
     def __init__(self, pool: futures.Executor):
@@ -63,7 +63,7 @@ class Pooled:
     def run(
         self, perform: Perform[Task, Result], tasks: Iterable[Task], on_progress: OnProgress = ignore
     ) -> Generator[tuple[Task, Outcome[Result]], None, None]:
-        """Run tasks; see `Executor`."""
+        """Run tasks and yield their outcomes; see `Executor.run`."""
         yield from _run(self._pool, None, True, perform, tasks, on_progress)
 
 
@@ -77,7 +77,7 @@ def _run(
 ) -> Generator[tuple[Task, Outcome[Result]], None, None]:
     """Run tasks in a pool and yield outcomes.
 
-    At most `ahead` tasks are submitted before the caller takes an outcome; with None, all tasks are submitted.
+    At most `ahead` tasks are submitted before the caller takes an outcome; if it is None, all tasks are.
     """
     stopped = threading.Event()
 
@@ -102,7 +102,7 @@ def _run(
 
 
 def _finished(running: "_Running[Task, Result]", in_order: bool) -> Iterator[tuple[Task, Outcome[Result]]]:
-    """Wait for at least one outcome; remove the finished tasks from `running`, and return them with their outcomes."""
+    """Wait for at least one outcome; remove the finished tasks from `running`, and yield them with their outcomes."""
     if in_order:
         task, future = running.popleft()
         yield task, future.result()

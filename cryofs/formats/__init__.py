@@ -1,1 +1,1 @@
-"""Read and write file formats, without policy: MRC, TIFF, EER, records of archived movies, STAR and list files."""
+"""File formats, without policy: MRC, TIFF, EER, records of archived movies, STAR files and lists."""

@@ -1,4 +1,4 @@
-"""Names of archived movies, gain references and drafts, as far as directory listings need them."""
+"""Names of archived movies, gain references and drafts, which directory listings need."""
 
 import re
 
@@ -6,15 +6,15 @@ from cryofs.storage.atomic_file import OWN_PREFIX
 
 SUFFIX = ".tif"
 MOVIE_SUFFIXES = (".mrc", ".mrcs")
-# with electron counting, some versions of the camera software write .ecc
+# some versions of the camera software write .ecc files in counting mode
 EER_SUFFIXES = (".eer", ".ecc")
 TIFF_SUFFIXES = (SUFFIX, ".tiff")
 GAIN_REFERENCE = "gain-reference.mrc"
-# An ordinary file that mounts show: EER fractions are counts, which programs multiply with this reference.
+# An ordinary file, which mounts show: EER fractions are counts, and programs multiply them with this reference.
 EER_GAIN_REFERENCE = "gain-reference-eer.mrc"
 
-# Suffixes count in any case, but a movie is shown beside its file for these only: x.tif, x.TIF and x.Tif. A lookup of
-# the movie asks for each of them.
+# Suffixes match in any case, but a movie is shown beside its file only for these: x.tif, x.TIF and x.Tif. A lookup of
+# the movie tries each of them.
 _CASES = (str.lower, str.upper, str.title)
 _GAIN_PATTERN = re.compile(r"gain-reference(-[0-9a-f]{8})?\.mrc")
 
@@ -25,22 +25,22 @@ def is_own_name(name: str) -> bool:
 
 
 def is_dot_name(name: str) -> bool:
-    """Return True if a name begins with a dot: always a plain file (`._x.mrc` of macOS, drafts)."""
+    """Return True if a name begins with a dot. Such a file is never a movie (drafts, `._x.mrc` of macOS)."""
     return name.startswith(".")
 
 
 def is_movie_name(name: str) -> bool:
-    """Return True if a file of this name may be an MRC movie."""
+    """Return True if the name is that of an MRC movie."""
     return name.lower().endswith(MOVIE_SUFFIXES) and not is_dot_name(name)
 
 
 def is_eer_name(name: str) -> bool:
-    """Return True if a file of this name may be an EER movie."""
+    """Return True if the name is that of an EER movie."""
     return name.lower().endswith(EER_SUFFIXES) and not is_dot_name(name)
 
 
 def archived_name(name: str) -> str:
-    """Return the name of the archived movie: X.mrc -> X.mrc.tif, X.MRC -> X.MRC.tif."""
+    """Return the name of the archived movie for an original: X.mrc -> X.mrc.tif, X.MRC -> X.MRC.tif."""
     return name + SUFFIX
 
 
@@ -56,7 +56,7 @@ def fractions_name(eer_name: str) -> str | None:
 
 
 def eer_names(movie_name: str) -> list[str]:
-    """Return the possible names of the EER file that is shown as `movie_name`, the most likely first."""
+    """Return the possible names of the EER file that mounts show as `movie_name`, the most likely first."""
     return _names_behind(movie_name, EER_SUFFIXES)
 
 
@@ -66,7 +66,7 @@ def foreign_name(tiff_name: str) -> str | None:
 
 
 def foreign_names(movie_name: str) -> list[str]:
-    """Return the possible names of the TIFF movie that is shown as `movie_name`, the most likely first."""
+    """Return the possible names of the TIFF movie that mounts show as `movie_name`, the most likely first."""
     return _names_behind(movie_name, TIFF_SUFFIXES)
 
 
@@ -75,12 +75,12 @@ def _shown_beside(name: str, suffixes: tuple[str, ...]) -> str | None:
         return None
     known = [cased(suffix) for cased in _CASES for suffix in suffixes]
     stem = next((name[: -len(suffix)] for suffix in known if name.endswith(suffix)), None)
-    # programs look for the suffix in lower case
+    # the suffix in lower case comes first, because programs request it
     return stem if stem is None or is_movie_name(stem) else stem + MOVIE_SUFFIXES[0]
 
 
 def _names_behind(movie_name: str, suffixes: tuple[str, ...]) -> list[str]:
-    """Return the possible names of files with one of these suffixes that are shown as `movie_name`."""
+    """Return the possible names of files with one of these suffixes that mounts show as `movie_name`."""
     if not is_movie_name(movie_name):
         return []
     stems = (movie_name.removesuffix(MOVIE_SUFFIXES[0]), movie_name)
@@ -89,7 +89,7 @@ def _names_behind(movie_name: str, suffixes: tuple[str, ...]) -> list[str]:
 
 
 def is_reference_name(name: str) -> bool:
-    """Return True if a file of this name is a gain reference of the archive."""
+    """Return True if the name is that of a gain reference of the archive."""
     return _GAIN_PATTERN.fullmatch(name) is not None
 
 

@@ -1,4 +1,4 @@
-"""Pack and unpack exceptions, the values of a frame that counts do not reproduce.
+"""Pack and unpack exceptions, which are values of a frame that counts do not reproduce.
 
 A block contains, before deflate: n gaps between the positions of far exceptions (uint32), the bits of the n values in
 the original type, then m gaps (uint32) and m steps (int8) of near exceptions. Numbers are little-endian, with bytes of
@@ -27,7 +27,7 @@ def pack(
     originals : ndarray of unsigned integers
         Bits of the original values at `positions`.
     steps : ndarray of int8
-        Differences at `near`, in steps of the last bit.
+        Differences from the restored values at `near`, in last bits.
     """
     far = _gaps(positions) + _bytes_apart(originals.astype(originals.dtype.newbyteorder("<")))
     return far + _gaps(near) + steps.tobytes()
@@ -36,7 +36,7 @@ def pack(
 def unpack(
     data: bytes, far: int, near: int, dtype: np.dtype[Any]
 ) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[np.int64], NDArray[np.int8]]:
-    """Return positions, original bits (of unsigned type `dtype`), near positions and steps from a block.
+    """Return positions, original bits (unsigned type `dtype`), near positions and steps, each of shape (n,).
 
     Raises
     ------
@@ -47,7 +47,7 @@ def unpack(
     if not data and far == near == 0:
         return np.empty(0, np.int64), np.empty(0, dtype), np.empty(0, np.int64), np.empty(0, np.int8)
     if len(data) != sum(sizes):
-        raise DamagedError(f"invalid size of {far} far and {near} near exceptions ({len(data)} bytes)")
+        raise DamagedError(f"invalid size of a block of {far} far and {near} near exceptions ({len(data)} bytes)")
     ends = np.cumsum(sizes).tolist()
     parts = [data[end - size : end] for size, end in zip(sizes, ends, strict=True)]
     originals = _bytes_together(parts[1], dtype.newbyteorder("<")).astype(dtype)

@@ -1,4 +1,4 @@
-"""Metadata files of SerialEM (`.mdoc`), as far as they name movies."""
+"""Metadata files of SerialEM (`.mdoc`): the names of movies in them."""
 
 import re
 from pathlib import PureWindowsPath
@@ -8,16 +8,16 @@ _SUFFIX = ".mdoc"
 
 
 def movie_names(text: str, name: str) -> list[str]:
-    """Return the movies that the sections name, or else the one that the file is named after: x.tif.mdoc -> x.tif."""
+    """Return the names of movies in the sections; if there are none, the name of the file without .mdoc."""
     found = _MOVIE.findall(text)
     return list(dict.fromkeys(found)) or [name[: -len(_SUFFIX)]]
 
 
 def possible_names(name: str) -> list[str]:
-    """Return the names that a movie may have after its transfer from the computer of the camera.
+    """Return the possible names of a movie after its transfer from the computer of the camera.
 
-    The most specific name is first: D:/grid/frames/x.tif -> grid/frames/x.tif, frames/x.tif, x.tif. An absolute path
-    of Linux is also returned as it is.
+    The most specific name comes first: D:/grid/frames/x.tif -> grid/frames/x.tif, frames/x.tif, x.tif. An absolute path
+    of Linux is also returned unchanged.
     """
     path = PureWindowsPath(name)
     parts = path.relative_to(path.anchor).parts

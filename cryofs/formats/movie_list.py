@@ -8,10 +8,10 @@ from cryofs.formats import mdoc
 from cryofs.formats.star import StarFile
 
 SUFFIXES = (".star", ".lst", ".mdoc")
-# the longest path that Linux accepts
+# length in bytes of the longest path that Linux accepts
 _LONGEST_NAME = 4096
 _COLUMN = "rlnMicrographMovieName"
-# of tilt_series.star in RELION 5: one table for each tilt series
+# column of tilt_series.star in RELION 5, which lists one table for each tilt series
 _TABLES = "rlnTomoTiltSeriesStarFile"
 
 
@@ -22,9 +22,9 @@ class MovieList:
     Attributes
     ----------
     movies : list
-        For each movie its possible names, the most specific first; a STAR or `.lst` file gives one name.
+        Possible names of each movie, the most specific first; a STAR or `.lst` file gives one name.
     tables : list of str
-        Names of STAR files that name the movies.
+        Names of STAR files that list movies.
     """
 
     movies: list[list[str]] = field(default_factory=list)
@@ -32,27 +32,27 @@ class MovieList:
 
 
 def is_list(path: Path) -> bool:
-    """Return True if a file is a list by its suffix."""
+    """Return True if the suffix of a file is that of a list."""
     return path.suffix.lower() in SUFFIXES
 
 
 def is_kept(path: Path) -> bool:
-    """Return True if a list holds metadata that belong to its movies."""
+    """Return True if a list contains metadata of its movies and is therefore archived with them."""
     return path.suffix.lower() == ".mdoc"
 
 
 def read_list(path: Path) -> MovieList:
-    """Return the names in a list, unchanged.
+    """Return the names in a list unchanged.
 
     Raises
     ------
     FormatError
-        If the file is not a valid list, or contains no names.
+        The file is not a valid list, or contains no names.
     """
     suffix = path.suffix.lower()
     expected = "pass a STAR file, an .mdoc file, or a .lst file with one movie name per line"
     try:
-        # editors on Windows begin a file with a byte order mark; SerialEM writes units in Latin-1
+        # files from Windows may begin with a byte order mark; SerialEM writes units in Latin-1
         text = path.read_text("utf-8-sig", errors="surrogateescape" if suffix == ".mdoc" else "strict")
     except UnicodeDecodeError:
         text = "\0"
@@ -62,7 +62,7 @@ def read_list(path: Path) -> MovieList:
     names = [name for movie in found.movies for name in movie] + found.tables
     if (longest := max(map(len, names), default=0)) > _LONGEST_NAME:
         raise FormatError(
-            f"{path}: not a list of movies (a name of {longest} characters, longer than any path); {expected}"
+            f"{path}: not a list of movies (a name has {longest} characters, more than a path can have); {expected}"
         )
     if not names:
         wanted = f"a column _{_COLUMN} or _{_TABLES}" if suffix == ".star" else "one movie name per line"
@@ -71,7 +71,7 @@ def read_list(path: Path) -> MovieList:
 
 
 def read_table(path: Path) -> MovieList:
-    """Return the names in a table that a list names; tables do not name others. Errors as those of `read_list`."""
+    """Return the names in a table, which cannot list other tables; raise the errors of `read_list`."""
     found = read_list(path)
     if not found.movies:
         raise FormatError(f"{path}: contains no movie names; expected a column _{_COLUMN}")
@@ -86,5 +86,5 @@ def _contents(path: Path, suffix: str, text: str) -> MovieList:
     try:
         star = StarFile(text, str(path))
     except FormatError as error:
-        raise FormatError(f"{error}, or use a .lst file with one movie name per line") from error
+        raise FormatError(f"{error}, or pass a .lst file with one movie name per line") from error
     return MovieList([[name] for name in star.every(_COLUMN) if name], [name for name in star.every(_TABLES) if name])

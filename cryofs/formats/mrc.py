@@ -1,4 +1,4 @@
-"""Read MRC headers, and convert frame bytes to values and back; header bytes are kept unchanged.
+"""MRC headers, and conversion of frame bytes to values and back; header bytes are preserved.
 
 Format rules: MRC2014 (Cheng et al., J. Struct. Biol. 192, 2015); 4-bit packing (mode 101) as written by SerialEM and
 IMOD: low nibble first, (nx + 1) // 2 bytes per row.
@@ -12,22 +12,22 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cryofs.errors import FormatError, UnsupportedError
+from cryofs.errors import FormatError, TruncatedError, UnsupportedError
 from cryofs.storage.byte_source import ByteSource
 
 MAIN_HEADER_BYTES = 1024
-# Real extended headers reach about 1 MB; a much larger size means a damaged header, and is rejected before reading.
+# Extended headers of real files reach about 1 MB. A much larger size means a damaged header, and is rejected early.
 MAX_EXTENDED_HEADER_BYTES = 64 << 20
-# 32768 x 32768 pixels in float32, more than any camera has. Frames are decoded whole, so this bounds memory.
+# 32768 x 32768 pixels in float32, more than any camera has. This limits memory, because frames are decoded whole.
 MAX_FRAME_BYTES = 1 << 32
 # Largest cell edge that a float32 header field can store.
 _MAX_CELL = 3e38
 MODE_FLOAT32 = 2
 MODE_4BIT = 101
 ByteOrder = Literal["<", ">"]
-# Modes of the standard that cameras do not write.
+# Modes of the standard that no camera writes.
 _OTHER_MODES = (3, 4, 16)
-# "IMOD", and the flags of the program behind it; the lowest one says that bytes (mode 0) are signed.
+# The word "IMOD", and the flags of the program that follow it; the lowest flag marks bytes (mode 0) as signed.
 _IMOD_STAMP_AT, _IMOD_STAMP, _SIGNED_BYTES = 152, 1146047817, 1
 MODE_DTYPES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2", MODE_4BIT: "u1"}
 
@@ -43,7 +43,7 @@ class MrcHeader:
     byte_order : str
         ``"<"`` little-endian or ``">"`` big-endian.
     nx, ny, nz, mode : int
-        Fields of the header; nz is the number of frames of a movie.
+        Fields of the header; nz is the number of frames.
     """
 
     raw: bytes
@@ -55,7 +55,7 @@ class MrcHeader:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Numbers of frames, rows and columns."""
+        """Number of frames, rows and columns."""
         return self.nz, self.ny, self.nx
 
     @property
@@ -65,9 +65,9 @@ class MrcHeader:
 
     @property
     def value_dtype(self) -> np.dtype[Any]:
-        """Type of the values for statistics and pictures: that of `dtype`, or uint8 if IMOD's flag says so.
+        """Type of the values for statistics and images: `dtype`, or uint8 if IMOD's flag marks bytes as unsigned.
 
-        Archives store values of mode 0 as signed ones in any case; their bytes are the same.
+        Archives treat values of mode 0 as signed in any case; their bytes are the same.
         """
         if self.mode != 0:
             return self.dtype
@@ -76,17 +76,17 @@ class MrcHeader:
 
     @property
     def columns(self) -> int:
-        """Values per row, including the padding of an odd row of 4-bit values."""
+        """Number of values per row, including the padding value of an odd row of 4-bit values."""
         return 2 * self.row_bytes if self.mode == MODE_4BIT else self.nx
 
     @property
     def row_bytes(self) -> int:
-        """Bytes per row in the file."""
+        """Size of a row in the file in bytes."""
         return (self.nx + 1) // 2 if self.mode == MODE_4BIT else self.nx * self.dtype.itemsize
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes per frame in the file."""
+        """Size of a frame in the file in bytes."""
         return self.ny * self.row_bytes
 
     @property
@@ -105,17 +105,17 @@ class MrcHeader:
 
     @property
     def extended_type(self) -> str:
-        """EXTTYP of the extended header (FEI1, FEI2, SERI ...), or an empty string without an extended header."""
+        """EXTTYP of the extended header (FEI1, FEI2, SERI, ...), or an empty string if there is no extended header."""
         return "" if len(self.raw) == MAIN_HEADER_BYTES else self.raw[104:108].decode("latin-1").strip("\0 ")
 
 
 def read_header(source: ByteSource, max_extended: int = MAX_EXTENDED_HEADER_BYTES) -> MrcHeader:
-    """Read and check the header of an MRC file, and return it.
+    """Read, check and return the header of an MRC file.
 
     Parameters
     ----------
     max_extended : int
-        Largest valid size of the extended header.
+        Maximum valid size of the extended header in bytes.
 
     Raises
     ------
@@ -127,8 +127,7 @@ def read_header(source: ByteSource, max_extended: int = MAX_EXTENDED_HEADER_BYTE
     main = source.read(MAIN_HEADER_BYTES, 0)
     if len(main) < MAIN_HEADER_BYTES:
         raise FormatError(
-            f"{name}: file too short for an MRC header ({len(main)} bytes); it is truncated, or not an MRC file; "
-            "copy the file again or remove it"
+            f"{name}: file too short for an MRC header ({len(main)} bytes); copy the file again or remove it"
         )
     problems = {}
     for byte_order in _byte_orders(main):
@@ -137,7 +136,7 @@ def read_header(source: ByteSource, max_extended: int = MAX_EXTENDED_HEADER_BYTE
             header = MrcHeader(main, byte_order, nx, ny, nz, mode)
             missing = nsymbt + header.data_end - size
             if missing > 0:
-                raise FormatError(
+                raise TruncatedError(
                     f"{name}: truncated, {missing} bytes missing (the header specifies "
                     f"{nz} frames of {ny} x {nx}, mode {mode}); copy the file again or remove it"
                 )
@@ -158,7 +157,7 @@ def read_header(source: ByteSource, max_extended: int = MAX_EXTENDED_HEADER_BYTE
 
 
 def _byte_orders(main: bytes) -> tuple[ByteOrder, ByteOrder]:
-    """Return both byte orders, the more likely one first, according to the machine stamp or else to a small mode."""
+    """Return both byte orders, the more likely one first, judging by the machine stamp, or else by a small mode."""
     if main[212:213] == b"\x11":
         return ">", "<"
     if main[212:213] == b"\x44":
@@ -196,8 +195,8 @@ def frame_values(raw: NDArray[np.uint8], header: MrcHeader) -> NDArray[Any]:
     Returns
     -------
     ndarray, shape (rows, nx)
-        Values in native byte order; a view if the file has that order. In mode 101 rows have an even number of columns,
-        including the padding nibble of an odd nx, so that no bit is lost.
+        Values in native byte order; a view of `raw` if the file has that order. In mode 101, rows have an even number
+        of columns, which include the padding nibble of an odd nx, so that no bit is lost.
     """
     if header.mode == MODE_4BIT:
         packed = raw.reshape(-1, header.row_bytes)
@@ -210,12 +209,12 @@ def frame_values(raw: NDArray[np.uint8], header: MrcHeader) -> NDArray[Any]:
 
 
 def shown_values(raw: NDArray[np.uint8], header: MrcHeader) -> NDArray[Any]:
-    """Return the values of whole rows of a frame for statistics and pictures, shape (rows, nx), without padding."""
+    """Return the values of whole rows of a frame for statistics and images, shape (rows, nx), without padding."""
     return frame_values(raw, header)[:, : header.nx].view(header.value_dtype)
 
 
 def frame_raw(values: NDArray[Any], header: MrcHeader) -> NDArray[np.uint8]:
-    """Return the bytes of whole rows from the result of `frame_values`, as a view of `values` if possible."""
+    """Return the bytes of whole rows (uint8, shape (n,)) from the result of `frame_values`, as a view if possible."""
     if header.mode == MODE_4BIT:
         packed: NDArray[np.uint8] = values[:, 0::2] | (values[:, 1::2] << 4)
         return packed.reshape(-1)
@@ -224,7 +223,7 @@ def frame_raw(values: NDArray[Any], header: MrcHeader) -> NDArray[np.uint8]:
 
 
 def has_map_word(head: bytes) -> bool:
-    """Return True if the first bytes of a file contain the word that has marked MRC files since 2000."""
+    """Return True if the first bytes of a file contain the word "MAP ", which marks MRC files since 2000."""
     return head[208:211] == b"MAP"
 
 
@@ -234,7 +233,7 @@ def new_header(shape: tuple[int, int, int], mode: int, pixel_size: float | None,
     Parameters
     ----------
     shape : tuple
-        Numbers of frames, rows and columns of a stack of images (not a volume).
+        Number of frames, rows and columns of a stack of images (not a volume).
     pixel_size : float or None
         Angstrom per pixel; None is written as 1, because the header cannot mark it as unknown.
     label : str
@@ -257,7 +256,7 @@ def new_header(shape: tuple[int, int, int], mode: int, pixel_size: float | None,
 
 
 def made_header(shape: tuple[int, int, int], mode: int, pixel_size: float | None, label: str) -> MrcHeader:
-    """Return the header of a movie that cryofs makes; parameters as those of `new_header`."""
+    """Return the parsed header of a new MRC file; see `new_header` for the parameters."""
     frames, ny, nx = shape
     return MrcHeader(new_header(shape, mode, pixel_size, label), "<", nx, ny, frames, mode)
 

@@ -1,4 +1,4 @@
-"""Read and write the record, the metadata of the original file after the last TIFF page of an archived movie.
+"""The record of an archived movie: metadata of the original file, stored after the last TIFF page.
 
 Layout of the end of the file::
 
@@ -6,7 +6,7 @@ Layout of the end of the file::
 
 The record is deflated JSON. The footer is the last 48 bytes, so that one read at the end of a file locates everything:
 magic (8 bytes), version and zero (uint32 each), offset and length of the record (uint64 each), XXH3-128 of the record;
-all little-endian. No TIFF tag refers to the record, so TIFF readers do not encounter unknown tags.
+all little-endian. No TIFF tag refers to the record, so TIFF readers encounter no unknown tags.
 """
 
 import struct
@@ -22,25 +22,25 @@ from cryofs.errors import DamagedError
 from cryofs.storage.byte_source import ByteSource, missing_bytes
 from cryofs.storage.checksums import xxh3_checksum
 
-# The version that is written. Records of all versions from 1 on are read.
+# Version that is written. All versions from 1 on can be read.
 VERSION = 2
 MAGIC = b"\x89cryofs\n"
-# Part of the ImageDescription of the first page, near the start of the file. It distinguishes an archived movie without
-# its end from a TIFF of another program.
+# Part of the ImageDescription of the first page, near the start of the file. It distinguishes an archived movie whose
+# end is missing from a TIFF file of another program.
 MARK = "archived by cryofs; record at the end of this file"
 
 _FOOTER = struct.Struct("<8sIIQQ16s")
 HEAD_BYTES = 4096
-# Read at once: footer and record of a movie of up to sixty frames.
+# Size of the first read, which contains the footer and the record of a movie of up to sixty frames.
 _TAIL_BYTES = 32 << 10
-# Largest piece in which the bytes after the last frame are stored.
+# Maximum size of the pieces in which the bytes after the last frame are stored.
 TRAILING_PIECE_BYTES = 16 << 20
-# Largest number of characters of a record per byte of the file. Each strip and frame in a record also takes bytes in
+# Maximum number of characters of a record per byte of the file. Each strip and frame in a record also takes bytes in
 # the TIFF directories.
 _MOST_TEXT = 16
-# Largest record of any file, enough for four million strips; needed because a file may be sparse.
+# Maximum size of any record, enough for four million strips; a separate limit because a file may be sparse.
 _MAX_TEXT_BYTES = 256 << 20
-# A stored blob has at most twice its original size plus this many bytes.
+# A stored blob takes at most twice its original size plus this number of bytes.
 _BLOB_OVERHEAD = 1024
 
 
@@ -59,7 +59,7 @@ class Blob(msgspec.Struct, frozen=True):
 
 
 class FrameExceptions(msgspec.Struct, frozen=True):
-    """Exceptions of a frame: their number, how many of them are near, and the blob that contains them."""
+    """Exceptions of a frame: number of all, number of near ones, and the blob that contains them."""
 
     count: Count
     blob: Blob
@@ -77,13 +77,13 @@ class Frame(msgspec.Struct, frozen=True):
 
 
 class FrameVersion1(Frame, frozen=True):
-    """A frame in a record of version 1, which does not contain a checksum of each strip.
+    """A frame in a record of version 1, which has no checksum for each strip.
 
     Attributes
     ----------
     stored_sum : str or None
-        XXH3-128 of all strips of the frame, one after the other; None in the oldest records, which have no checksum of
-        stored bytes.
+        XXH3-128 of the concatenated strips of the frame; None in the oldest records, which have no checksum of stored
+        bytes.
     """
 
     strip_sums: list[str] = []
@@ -91,13 +91,13 @@ class FrameVersion1(Frame, frozen=True):
 
 
 class Original(msgspec.Struct, frozen=True):
-    """The original file. Times are in nanoseconds; mode contains the permission bits of stat.
+    """The original file, with times in nanoseconds and permission bits as in stat.
 
     Attributes
     ----------
     sha256 : str or None
-        SHA-256 of the whole file; None for EER fractions and adopted TIFF movies, because no such MRC file existed.
-        Checksums of the header and the frames protect these movies.
+        SHA-256 of the whole file; None for EER fractions and adopted TIFF movies, for which no MRC file existed. Their
+        header and frames have checksums.
     """
 
     name: str
@@ -109,7 +109,7 @@ class Original(msgspec.Struct, frozen=True):
 
 
 class Gain(msgspec.Struct, frozen=True):
-    """The gain reference of the counts, identified by its SHA-256; name and arithmetic are hints."""
+    """The gain reference of the counts, identified by SHA-256; name and arithmetic are hints."""
 
     sha256: str
     name: str
@@ -117,22 +117,22 @@ class Gain(msgspec.Struct, frozen=True):
 
 
 class Rendered(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The EER file from which a movie of fractions was rendered, and the options.
+    """The EER file from which a movie of fractions was rendered, and the options of the rendering.
 
     Attributes
     ----------
     frames : int
         Number of camera frames.
     damaged_frames : list of int
-        Camera frames excluded as damaged.
+        Numbers of the camera frames that were skipped as damaged.
     spread : bool
-        Whether frames that fill no fraction were spread over the last fractions.
+        Whether frames that do not fill a fraction were spread over the last fractions.
     crop : int or None
         Upsampling after cropping in Fourier space; None without cropping.
     scale : float or None
         Factor from electrons to pixel values; None for 1.
     gain : str or None
-        Checksum of the gain factors by which the pixels were multiplied; None if they were not.
+        XXH3-128 of the gain factors by which pixels were multiplied; None if no gain was applied.
     """
 
     name: str
@@ -149,12 +149,12 @@ class Rendered(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Adopted(msgspec.Struct, frozen=True):
-    """The adopted TIFF file of another program: size and SHA-256 of the bytes before this record.
+    """The adopted TIFF file of another program: size and SHA-256 of the bytes before the record.
 
     Attributes
     ----------
     gain : Gain or None
-        The gain reference nearest to the movie in the folder tree. Readers do not apply it, but report it if missing.
+        The nearest gain reference in the movie's folder or above. Readers do not apply it, but report it if missing.
     """
 
     name: str
@@ -164,7 +164,7 @@ class Adopted(msgspec.Struct, frozen=True):
 
 
 class Record(msgspec.Struct, frozen=True):
-    """Everything needed to restore the original file, except pixels and gain reference.
+    """All data needed to restore the original file, except pixels and gain reference.
 
     Attributes
     ----------
@@ -173,9 +173,9 @@ class Record(msgspec.Struct, frozen=True):
     trailing : list of Blob
         All bytes after the last frame, in pieces.
     shape : tuple
-        Numbers of frames, rows and columns.
+        Number of frames, rows and columns.
     mrc_mode : int
-        MODE of the original.
+        MRC mode of the original.
     byte_order : str
         ``"<"`` or ``">"``.
     stored_dtype : str
@@ -183,11 +183,13 @@ class Record(msgspec.Struct, frozen=True):
     gain : Gain or None
         Gain reference of the counts; None if the pixels are the values themselves.
     coder : str
-        Name of the encoder of the strips; not needed for reading.
+        Name of the encoder of the strips, for information only.
     rendered : Rendered or None
         The EER file and the options if the movie was rendered from an EER file, otherwise None.
     adopted : Adopted or None
         The TIFF file if this record was appended to a TIFF movie of another program, otherwise None.
+    ingested : bool
+        True if the original was a file of the archive itself, so that no source of it may exist elsewhere.
     """
 
     original: Original
@@ -207,16 +209,17 @@ class Record(msgspec.Struct, frozen=True):
     rendered: Rendered | None = None
     coder: str = ""
     adopted: Adopted | None = None
+    ingested: bool = False
 
     @property
     def source_bytes(self) -> int:
-        """Size of the source file: the original MRC, the rendered EER or the adopted TIFF file."""
+        """Size in bytes of the source file: the original MRC file, the rendered EER file or the adopted TIFF file."""
         source = self.rendered or self.adopted or self.original
         return source.bytes
 
     @property
     def needed_gain(self) -> Gain | None:
-        """Gain reference without which the movie cannot be used, or None if no reference is required."""
+        """Gain reference that the movie needs, or None."""
         return self.adopted.gain if self.adopted else self.gain
 
 
@@ -236,7 +239,7 @@ def deflate_blob(data: bytes) -> tuple[Blob, bytes]:
 
 
 def deflated_size(data: bytes) -> int:
-    """Return the stored size of a blob of `data`."""
+    """Return the stored size of a blob of `data` in bytes."""
     return len(zlib_ng.compress(data))
 
 
@@ -251,7 +254,7 @@ def read_blob(source: ByteSource, blob: Blob) -> bytes:
     Raises
     ------
     DamagedError
-        The blob lies outside the file, is invalid, or does not match the recorded checksum.
+        The blob is outside the file, is invalid, or does not match its checksum.
     """
     name = source.name
     if blob.offset + blob.stored > source.size:
@@ -275,32 +278,32 @@ def read_blob(source: ByteSource, blob: Blob) -> bytes:
 
 
 def encode_record(record: Record, offset: int) -> bytes:
-    """Return the bytes of a record and its footer; `offset` is where the caller writes them, the end of the file."""
+    """Return the bytes of a record and its footer; the caller writes them at `offset`, the end of the file."""
     body = zlib.compress(msgspec.json.encode(record))
     digest = bytes.fromhex(xxh3_checksum(body))
     return body + _FOOTER.pack(MAGIC, VERSION, 0, offset, len(body), digest)
 
 
 def is_archived(source: ByteSource) -> bool:
-    """Return True if cryofs wrote this file, even if the file has been damaged since.
+    """Return True if cryofs wrote this file, even if the file was damaged later.
 
     Raises
     ------
     DamagedError
-        The file ends before the size that the system reports, so that the footer cannot be read.
+        The file is shorter than the size that the system reports, so the footer cannot be read.
     """
     size, name = source.size, source.name
     if size >= _FOOTER.size:
         footer = source.read_exactly(_FOOTER.size, size - _FOOTER.size, name)
         magic, version, zero, offset, length, _ = _FOOTER.unpack(footer)
-        # an adopted TIFF has no mark at its start; the fields after a damaged magic identify a footer
+        # an adopted TIFF file has no signature at its start; if the magic is damaged, other fields identify the footer
         if magic == MAGIC or (version in _RECORD_TYPES and (zero, offset + length + _FOOTER.size) == (0, size)):
             return True
     return MARK.encode() in source.read_exactly(min(size, HEAD_BYTES), 0, name)
 
 
 def read_record(source: ByteSource) -> Record:
-    """Read and check the record of an archived movie, and return it.
+    """Read, check and return the record of an archived movie.
 
     Raises
     ------
@@ -312,7 +315,7 @@ def read_record(source: ByteSource) -> Record:
     footer = tail[-_FOOTER.size :]
     if len(tail) < min(size, _TAIL_BYTES) or len(footer) < _FOOTER.size or not footer.startswith(MAGIC):
         raise DamagedError(
-            f"{name}: no record at the end of the file, which may be truncated; restore the file from a backup"
+            f"{name}: no record at the end of the file (truncated file?); restore the file from a backup"
         )
     _, version, zero, offset, length, digest = _FOOTER.unpack(footer)
     if version not in _RECORD_TYPES:
@@ -331,9 +334,7 @@ def read_record(source: ByteSource) -> Record:
         text = zlib.decompressobj().decompress(body, min(_MOST_TEXT * size, _MAX_TEXT_BYTES))
         record = msgspec.json.decode(text, type=_RECORD_TYPES[version])
     except (zlib.error, msgspec.MsgspecError, RecursionError) as error:
-        raise DamagedError(
-            f"{name}: record not readable ({str(error)[:200]}); restore the file from a backup"
-        ) from error
+        raise DamagedError(f"{name}: invalid record ({str(error)[:200]}); restore the file from a backup") from error
     if record.compression not in compressions():
         raise DamagedError(
             f"{name}: unsupported compression in the record (expected {', '.join(compressions())}, "

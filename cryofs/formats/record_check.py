@@ -1,4 +1,4 @@
-"""Check that a record is consistent."""
+"""Consistency checks of records."""
 
 import numpy as np
 
@@ -16,7 +16,7 @@ def layout_of(record: Record, name: str) -> Layout:
     Raises
     ------
     DamagedError
-        The record is inconsistent, or has invalid fields.
+        The record is inconsistent or has an invalid field.
     """
     frames, ny, nx = record.shape
     if (
@@ -29,7 +29,7 @@ def layout_of(record: Record, name: str) -> Layout:
     layout = Layout(record.header.size, frames, header.frame_bytes, record.original.bytes)
     if layout.data_end + sum(blob.size for blob in record.trailing) != layout.total_bytes:
         raise DamagedError(
-            f"{name}: invalid record: header, frames and trailing bytes do not sum to the original size; "
+            f"{name}: invalid record: header, frames and trailing bytes do not add up to the original size; "
             "restore the file from a backup"
         )
     if field := _invalid_field(record, header):
@@ -38,7 +38,7 @@ def layout_of(record: Record, name: str) -> Layout:
 
 
 def _invalid_field(record: Record, header: MrcHeader) -> str | None:
-    """Return a description of the first invalid field that would affect memory allocation, or None if all are valid."""
+    """Return a description of the first invalid field that would affect memory allocation, or None."""
     if not 0 <= record.header.size - mrc.MAIN_HEADER_BYTES <= mrc.MAX_EXTENDED_HEADER_BYTES:
         return f"header size of {record.header.size} bytes"
     if record.source_bytes < 1 or (record.adopted and record.adopted.bytes > record.header.offset):

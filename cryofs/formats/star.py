@@ -1,4 +1,4 @@
-"""Read, edit and write RELION STAR files, which consist of named blocks with pairs and tables.
+"""Read, edit and write STAR files of RELION, which consist of named blocks with pairs and tables.
 
 Unchanged values keep their text and quotes. Comments are dropped, except the line with the version of RELION.
 """
@@ -24,7 +24,7 @@ class StarFile:
     Parameters
     ----------
     text : str
-        Contents of the file.
+        Text of the file.
     name : str
         Name of the file, for messages.
 
@@ -45,7 +45,7 @@ class StarFile:
 
     @classmethod
     def read(cls, path: Path) -> "StarFile":
-        """Return the STAR file at a path.
+        """Read the STAR file at a path.
 
         Raises
         ------
@@ -90,9 +90,9 @@ class StarFile:
         Parameters
         ----------
         rows : sequence of int
-            For each new row, the index of the old row to copy.
+            Index of the old row to copy, for each new row.
         columns : mapping
-            New values of some columns, with one value per new row.
+            New values of some columns, one value for each new row.
         """
         table = self._block(block).find_loop(_tag(next(iter(columns)))).get_loop()
         old = [[table[row, column] for column in range(table.width())] for row in range(table.length())]
@@ -104,7 +104,7 @@ class StarFile:
         table.set_all_values([list(column) for column in zip(*new, strict=True)])
 
     def remove(self, block: str) -> None:
-        """Remove the block with this name, if it exists."""
+        """Remove the block with this name if it exists."""
         for place, found in enumerate(self._document):
             if found.name == block:
                 del self._document[place]
@@ -123,7 +123,7 @@ class StarFile:
 
 
 def _quoted(value: str) -> str:
-    """Return a value with quotes only if it needs them, because RELION 3 treats quotes as part of the value."""
+    """Return a value, quoted only if necessary, because RELION 3 treats quotes as part of the value."""
     plain = _PLAIN.fullmatch(value) and value.casefold() not in _RESERVED
     return value if plain else gemmi.cif.quote(value)
 
@@ -135,7 +135,7 @@ def _tag(name: str) -> str:
 def _block_text(block: gemmi.cif.Block) -> str:
     lines = [f"data_{block.name}", ""]
     for item in block:
-        # a tuple of tag and value
+        # a pair is a tuple of tag and value
         if isinstance(item.pair, tuple | list):
             lines.append(" ".join(item.pair))
         elif (table := item.loop) is not None:

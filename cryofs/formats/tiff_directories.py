@@ -1,7 +1,7 @@
 """Read the image directories of a TIFF file, each of which stores the offset of the next.
 
-This module does not use tifffile, because a truncated or circular chain must be an error, not a shorter movie. All
-offsets are checked against the size of the file.
+This module does not use tifffile, because a truncated or circular chain must be an error instead of a shorter movie.
+All offsets are checked against the size of the file.
 """
 
 import struct
@@ -15,12 +15,12 @@ from cryofs.storage.byte_source import ByteSource
 
 MAGICS = (b"II*\0", b"II+\0", b"MM\0*", b"MM\0+")
 
-# Frames of the fastest camera in an hour; bounds the time spent on a damaged file.
+# Number of frames of the fastest camera in an hour; limits the time spent on a damaged file.
 MAX_IMAGES = 1 << 20
-# More rows than any camera has.
+# Maximum number of rows; no camera has as many.
 MAX_VALUES = 1 << 16
 _MAX_ENTRIES = 4096
-# enough for the directory of a frame; longer directories take a second read
+# enough for the directory of a frame; a longer directory needs a second read
 _DIRECTORY_BYTES = 512
 _INTEGER_TYPES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 _BYTE_TYPES = (1, 2, 6, 7)
@@ -33,12 +33,12 @@ class BrokenError(Exception):
 
 @dataclass(frozen=True)
 class Directory:
-    """A directory: for each tag the type, the number of values, and the eight (or four) bytes of the value field.
+    """An image directory: the type, number of values and value field (four or eight bytes) of each tag.
 
     Attributes
     ----------
     next : int
-        Offset of the next directory, or 0 for the last directory.
+        Offset of the next directory; 0 for the last directory.
     size : int
         Size of the directory in bytes.
     """
@@ -83,7 +83,7 @@ class TiffDirectories:
             # overlapping directories could keep a reader busy for hours
             taken += directory.size
             if taken > self._size:
-                raise BrokenError("invalid image directories, larger than the file")
+                raise BrokenError("invalid image directories (larger than the file)")
             yield directory
             place = directory.next
 
@@ -112,7 +112,7 @@ class TiffDirectories:
         return number
 
     def integers(self, directory: Directory, tag: int, most: int = MAX_VALUES) -> NDArray[np.uint64]:
-        """Return the integers of a tag.
+        """Return the integers of a tag (uint64, shape (n,)).
 
         Raises
         ------
@@ -136,7 +136,7 @@ class TiffDirectories:
         return letter, count, value if need <= len(value) else self._outside(value, need, tag)
 
     def text(self, directory: Directory, tag: int, most: int) -> bytes:
-        """Return the bytes of a tag, or no bytes if the tag is missing or has more than `most` bytes."""
+        """Return the bytes of a tag; return no bytes if the tag is missing or has more than `most` bytes."""
         kind, count, value = directory.entries[tag]
         if kind not in _BYTE_TYPES or count > most:
             return b""
@@ -165,11 +165,11 @@ class TiffDirectories:
 
 def check_strip_count(strips: int, images: int, size: int) -> None:
     """Raise BrokenError if there are more strips than a file of this size can list, to limit the memory for lists."""
-    # a list takes at least four bytes per strip; an image of one strip has no list
+    # a list takes at least four bytes for each strip; an image with one strip has no list
     if strips > size // 4 + images:
         raise BrokenError(f"too many strips for the size of the file (at most {size // 4 + images}, got {strips})")
 
 
 def strips_inside(offsets: NDArray[np.uint64], byte_counts: NDArray[np.uint64], size: int) -> NDArray[np.bool_]:
-    """Return a mask of the strips within a file of this size, computed without integer overflow."""
+    """Return a mask (bool, shape (n,)) of the strips within a file of this size, computed without integer overflow."""
     return (byte_counts <= size) & (offsets <= size - np.minimum(byte_counts, size))

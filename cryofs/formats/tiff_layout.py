@@ -1,6 +1,7 @@
-"""Read the layout of a page of a TIFF movie of another program from the tags of the page.
+"""Read the layout of a page of a TIFF movie of another program from its tags.
 
-Layouts that libtiff decodes and RELION reads are supported, and also tiles and 4-bit values, which RELION rejects.
+Supported layouts are those that libtiff decodes and RELION reads, and in addition tiles and 4-bit values, which RELION
+rejects.
 """
 
 from dataclasses import dataclass
@@ -21,20 +22,20 @@ _PHOTOMETRIC, _FILL_ORDER = 262, 266
 _SAMPLES, _ROWS_PER_STRIP = 277, 278
 _PREDICTOR, _COLOUR_MAP, _TILE_WIDTH, _TILE_HEIGHT, _FORMAT = 317, 320, 322, 323, 339
 
-# WhiteIsZero and BlackIsZero; readers of movies ignore the difference, and the colours of a palette.
+# WhiteIsZero and BlackIsZero. Like other readers of movies, cryofs ignores the difference, and colour maps.
 _INTENSITIES = (0, 1)
 _PALETTE = 3
 _HIGHEST_FIRST, _LOWEST_FIRST = 1, 2
 _DTYPES = {(1, 4): "u1", (1, 8): "u1", (2, 8): "i1", (1, 16): "u2", (2, 16): "i2", (3, 32): "f4"}
-# Far more pixels than any camera has, and 16384 x 16384 pixels in float32; bounds the memory taken by invalid files.
+# Maximum sizes of frames: far more pixels than any camera has, and 16384 x 16384 pixels in float32; they limit memory.
 _MAX_SIDE = 1 << 16
 _MAX_FRAME_BYTES = 1 << 30
-# A tile may be larger than its image, within limits.
+# A tile may be larger than its image, up to these limits.
 _MAX_TILE_BYTES = 1 << 24
 
 
 class NoMovieError(FormatError):
-    """The file is not a TIFF movie that can be shown as MRC."""
+    """The file is not a TIFF movie that mounts can show as MRC."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,9 @@ class TiffLayout:
     Attributes
     ----------
     page : PageLayout
-        Layout of the decoded pixels. A row of tiles counts as a strip; two 4-bit values count as a pixel.
+        Layout of the decoded pixels. A row of tiles counts as a strip, and two 4-bit values count as a pixel.
     bits : int
-        BitsPerSample; of two 4-bit values, the first is stored in the high half of the byte.
+        BitsPerSample. The first of two 4-bit values is in the high half of the byte.
     columns : int
         ImageWidth.
     tile_columns : int or None
@@ -68,12 +69,12 @@ class TiffLayout:
 
     @cached_property
     def across(self) -> int:
-        """Number of segments (strips or tiles) side by side."""
+        """Number of segments (strips or tiles) in a row of segments."""
         return 1 if self.tile_columns is None else -(-self.page.nx // self.tile_columns)
 
     @property
     def segments(self) -> int:
-        """Number of segments of a page."""
+        """Number of segments in a page."""
         return self.page.strips * self.across
 
     def segments_of(self, strips: range) -> range:
@@ -82,23 +83,23 @@ class TiffLayout:
 
     @cached_property
     def segment_bytes(self) -> int:
-        """Decoded bytes of a tile, or of a strip that is not the last."""
+        """Decoded size in bytes of a tile, or of any strip except the last."""
         page = self.page
         return page.rows_per_strip * (self.tile_columns or page.nx) * page.dtype.itemsize
 
     @property
     def last_bytes(self) -> int:
-        """Decoded bytes of the last segment; the last strip ends with the page, whereas every tile is whole."""
+        """Decoded size in bytes of the last segment; the last strip ends with the page, but every tile is complete."""
         return self.page_bytes - (self.segments - 1) * self.segment_bytes
 
     @property
     def page_bytes(self) -> int:
-        """Decoded bytes of all segments."""
+        """Decoded size of all segments in bytes."""
         return self.page.page_bytes if self.tile_columns is None else self.segments * self.segment_bytes
 
     @property
     def most_stored_bytes(self) -> int:
-        """Upper limit of the encoded size of a page, as in `PageLayout.most_stored_bytes`."""
+        """Maximum encoded size of a page in bytes; see `PageLayout.most_stored_bytes`."""
         return 2 * self.page_bytes + STRIP_OVERHEAD * self.segments
 
     @property
@@ -173,7 +174,7 @@ def _check_intensities(tags: _Tags, name: str) -> None:
 
 
 def _coding(tags: _Tags, order: str, name: str) -> tuple[int, np.dtype[Any], Codec]:
-    """Return BitsPerSample, and the type and the codec of the stored pixels."""
+    """Return BitsPerSample, and the type and codec of the stored pixels."""
     bits, sample_format = tags.one(_BITS, 1), tags.one(_FORMAT, 1)
     kind = _DTYPES.get((sample_format, bits))
     if kind is None:
@@ -186,7 +187,7 @@ def _coding(tags: _Tags, order: str, name: str) -> tuple[int, np.dtype[Any], Cod
     dtype = np.dtype(order + kind)
     if not suits(codec.predictor, dtype) or (bits < 8 and codec.predictor != "none"):
         pixels = dtype.name if bits >= 8 else f"{bits}-bit"
-        raise NoMovieError(f"{name}: unsupported TIFF predictor ({codec.predictor} with {pixels} pixels)")
+        raise NoMovieError(f"{name}: unsupported TIFF predictor ({codec.predictor} for {pixels} pixels)")
     return bits, dtype, codec
 
 

@@ -1,4 +1,4 @@
-"""Read the layout and the location of all pages of TIFF movies of other programs, without decoding pixels.
+"""Read the layout and location of all pages of a TIFF movie of another program, without decoding pixels.
 
 All pages must have the same size and pixel type. They may differ in strips, tiles, codec, predictor and resolution.
 """
@@ -26,15 +26,15 @@ from cryofs.formats.tiff_pages import ANGSTROM_PER_CM, Page, PageLayout
 from cryofs.storage.byte_source import ByteSource
 
 _DESCRIPTION, _RESOLUTION, _RESOLUTION_UNIT = 270, 282, 296
-# Strips or tiles; libtiff accepts either pair of tags for both.
+# Tags of strips or tiles; libtiff accepts either pair of tags for both.
 _OFFSETS, _BYTE_COUNTS = (273, 324), (279, 325)
 _HEAD_BYTES = 8
-# Plausible pixel sizes of a microscope in angstrom; resolutions of scanners and screens are far outside.
+# Plausible pixel sizes of a microscope in angstrom, far from the resolutions of scanners and screens.
 _PIXEL_SIZES = (0.01, 1000.0)
 _CM_PER_UNIT = {2: 2.54, 3: 1.0}
-# Rows and columns of 8-bit images that hold two 4-bit values per byte: half the width of a super-resolution image, in
-# both orientations of the camera. First those that RELION recognises, K3 and trimmed K2; it takes rows and columns in
-# either order. Then untrimmed K2, as IMOD.
+# Rows and columns of 8-bit images with two 4-bit values in each byte: half the width of a super-resolution image, in
+# both orientations of the camera. First those that RELION recognizes, K3 and trimmed K2, with rows and columns in
+# either order; then untrimmed K2, as in IMOD.
 _PACKED = {
     *((8184, 5760), (5760, 8184), (11520, 4092), (4092, 11520)),
     *((7420, 3838), (3838, 7420), (7676, 3710), (3710, 7676)),
@@ -49,12 +49,12 @@ class NoFramesError(DamagedError):
 
 
 class TiffFacts(msgspec.Struct, frozen=True):
-    """Metadata of a TIFF movie that a listing needs.
+    """Metadata of a TIFF movie that listings need.
 
     Attributes
     ----------
     shape : tuple
-        Frames, rows, and stored columns.
+        Number of frames, rows and stored columns.
     dtype : str
         Type of a stored pixel, with its byte order.
     packed : bool
@@ -91,12 +91,12 @@ class TiffIndex:
 
     @property
     def layout(self) -> PageLayout:
-        """Layout of the first page; all pages have its size and pixel type."""
+        """Layout of the first page; all pages have the same size and pixel type."""
         return self.layouts[0].page
 
     @cached_property
     def row_layout(self) -> PageLayout | None:
-        """Layout with the rows per strip that all pages have, or None if pages differ in this number."""
+        """Layout with the number of rows per strip that all pages have, or None if they differ."""
         rows = {layout.page.rows_per_strip for layout in self.layouts}
         return self.layout if len(rows) == 1 else None
 
@@ -110,7 +110,7 @@ class TiffIndex:
 
     @property
     def facts(self) -> TiffFacts:
-        """Metadata that a listing needs."""
+        """Metadata that listings need."""
         layout = self.layout
         shape = len(self.pages), layout.ny, layout.nx
         odd = self.layouts[0].bits < 8 and self.layouts[0].columns % 2 == 1
@@ -118,14 +118,14 @@ class TiffIndex:
 
 
 def read_index(source: ByteSource) -> TiffIndex:
-    """Return the index of an open TIFF movie.
+    """Read the index of an open TIFF movie.
 
     Raises
     ------
     NoMovieError
         The file is not a TIFF file, has only one image, or has unsupported pages, pixels or codecs.
     DamagedError
-        The file is truncated or inconsistent.
+        The file is truncated, or its directories are inconsistent.
     NoFramesError
         The file is damaged before the first image.
     """
@@ -135,7 +135,7 @@ def read_index(source: ByteSource) -> TiffIndex:
         raise NoMovieError(f"{name}: not a TIFF file; pass a TIFF movie")
     pages: list[Page] = []
     layouts: list[TiffLayout] = []
-    # equal layouts are one object
+    # equal layouts share one object, to save memory
     known: dict[TiffLayout, TiffLayout] = {}
     packed, has_sizes, segments = False, True, 0
     pixel_size: float | None = None
@@ -177,7 +177,7 @@ def _check_same(name: str, number: int, first: TiffLayout, layout: TiffLayout) -
 def _page(
     directories: TiffDirectories, directory: Directory, number: int, layout: TiffLayout, size: int
 ) -> tuple[Page, bool]:
-    """Return the location of a page, and True if the file contains the sizes of the segments."""
+    """Return the location of a page, and whether the file contains the sizes of its segments."""
     segments = layout.segments
     offsets = directories.integers(directory, _tag_of(directory, _OFFSETS))
     sizes_tag = _tag_of(directory, _BYTE_COUNTS)
@@ -185,7 +185,7 @@ def _page(
     is_plain = isinstance(layout.page.codec, Uncompressed)
     if given is None and not is_plain and segments > 1:
         raise BrokenError(f"missing sizes of the compressed strips of frame {number} (tag {sizes_tag})")
-    # libtiff ignores further strips
+    # surplus strips are ignored, as in libtiff
     offsets, counts = offsets[:segments], (np.zeros(segments, np.uint64) if given is None else given[:segments])
     if not len(offsets) == len(counts) == segments:
         raise BrokenError(
@@ -197,12 +197,12 @@ def _page(
     if is_plain:
         byte_counts = _sizes_of_pixels(layout, counts)
     elif segments == 1 and counts[0] == 0:
-        # a single stream ends by itself
+        # a single compressed stream marks its own end
         byte_counts = np.array([min(max(size - int(offsets[0]), 0), layout.most_stored_bytes)], np.uint64)
     else:
         byte_counts = counts
     if not strips_inside(offsets, byte_counts, size).all():
-        raise BrokenError(f"truncated, frame {number} lies beyond the end of the file")
+        raise BrokenError(f"truncated, frame {number} is beyond the end of the file")
     stored, most = sum(byte_counts.tolist()), min(size, layout.most_stored_bytes)
     if stored > most:
         raise BrokenError(f"invalid size of the strips of frame {number} (at most {most} bytes, got {stored})")
@@ -214,14 +214,14 @@ def _page(
 
 
 def _tag_of(directory: Directory, tags: tuple[int, int]) -> int:
-    """Return the first of two tags that a directory contains, or the first tag if it contains neither."""
+    """Return the first of two tags that a directory contains, or the first of both if it contains neither."""
     return next((tag for tag in tags if tag in directory.entries), tags[0])
 
 
 def _sizes_of_pixels(layout: TiffLayout, given: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Return the sizes of uncompressed segments: the size of the pixels, or the size in the file if that is smaller.
 
-    As in libtiff, sizes of 0 are replaced by the size of the pixels, and so is the size of a single strip if too small.
+    As in libtiff, a size of 0 and the size of a single segment are replaced by the size of the pixels.
     """
     sizes = np.full(layout.segments, layout.segment_bytes, np.uint64)
     sizes[-1] = layout.last_bytes
@@ -238,7 +238,7 @@ def _is_packed(directories: TiffDirectories, directory: Directory, layout: TiffL
         return False
     if _DESCRIPTION in directory.entries:
         titles = directories.text(directory, _DESCRIPTION, _MAX_DESCRIPTION_BYTES).split(b"\0")[0].splitlines()
-        # a title of a program that processed the movie afterwards: "name: ..."
+        # a program that processed the movie later may have added a title: "name: ..."
         is_processed = any(b":" in title.split(b" ")[0] for title in titles[1:])
         if any(_PACKED_TITLE in title for title in titles) and not is_processed:
             return True
@@ -246,7 +246,7 @@ def _is_packed(directories: TiffDirectories, directory: Directory, layout: TiffL
 
 
 def _pixel_size(directories: TiffDirectories, directory: Directory) -> float | None:
-    """Return the angstrom per pixel given by the resolution, or None if it is not plausible for a microscope."""
+    """Return the pixel size in angstrom from the resolution, or None if it is implausible for a microscope."""
     resolution = directories.rational(directory, _RESOLUTION)
     unit = directories.one(directory, _RESOLUTION_UNIT) if _RESOLUTION_UNIT in directory.entries else 2
     if not resolution or unit not in _CM_PER_UNIT:

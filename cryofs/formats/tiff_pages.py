@@ -1,4 +1,4 @@
-"""Describe the layout of TIFF movies, and index the pages of archived movies, without decoding pixels.
+"""Layout of TIFF movies, and index of the pages of archived movies, without decoding pixels.
 
 TIFF stores rows from the top, and MRC from the bottom, so page rows are frame rows in reverse order.
 """
@@ -20,12 +20,12 @@ CLASSIC_LIMIT = 1 << 32
 ANGSTROM_PER_CM = 1e8
 OFFSETS, BYTE_COUNTS = 273, 279
 SAMPLE_FORMATS = {"u": 1, "i": 2, "f": 3}
-# Values of tags that a page may omit: SamplesPerPixel, Predictor, SampleFormat.
+# Defaults of tags that a page may omit: SamplesPerPixel, Predictor, SampleFormat.
 _DEFAULTS = {277: 1, 317: 1, 339: 1}
-WORK_ROWS = 256
-# Frames of fewer row blocks are decoded whole.
+WORK_ROWS = 128
+# Minimum number of row blocks in a frame; frames with fewer are decoded whole.
 ROW_BLOCKS_WORTH_IT = 4
-# More than any codec adds to a strip, however short it is.
+# Bytes that no codec exceeds as overhead of a strip.
 STRIP_OVERHEAD = 1024
 
 
@@ -42,21 +42,21 @@ class PageLayout:
 
     @property
     def strips(self) -> int:
-        """Number of strips per page."""
+        """Number of strips in a page."""
         return -(-self.ny // self.rows_per_strip)
 
     @property
     def page_bytes(self) -> int:
-        """Bytes of the decoded pixels of a page."""
+        """Size of the decoded pixels of a page in bytes."""
         return self.ny * self.nx * self.dtype.itemsize
 
     @property
     def most_stored_bytes(self) -> int:
-        """Upper limit of the encoded size of a page; LZW expands incompressible strips by up to half."""
+        """Maximum encoded size of a page in bytes; LZW expands incompressible strips by up to half."""
         return 2 * self.page_bytes + STRIP_OVERHEAD * self.strips
 
     def strip_groups(self) -> list[range]:
-        """Return the strip numbers of a page in groups of about 256 rows, the unit of work."""
+        """Return the strip numbers of a page in groups of about 128 rows, the unit of work."""
         size = self._strips_of_group
         return [range(first, min(first + size, self.strips)) for first in range(0, self.strips, size)]
 
@@ -67,14 +67,14 @@ class PageLayout:
         return range(first, min(first + self._strips_of_group, self.strips))
 
     def row_block(self, row: int) -> range | None:
-        """Return the frame rows that are decoded together with a given row, or None if whole frames are decoded."""
+        """Return the row block (frame rows) that contains a row, or None if only whole frames can be decoded."""
         if self.strips <= (ROW_BLOCKS_WORTH_IT - 1) * self._strips_of_group:
             return None
         rows = self.frame_rows(self.strip_group_at(row))
         return range(rows.start, rows.stop)
 
     def strips_of(self, rows: range | None) -> range:
-        """Return the numbers of the strips that contain some frame rows, or of all strips for None.
+        """Return the numbers of the strips that contain some frame rows; if `rows` is None, of all strips.
 
         Raises
         ------
@@ -95,20 +95,20 @@ class PageLayout:
         return max(1, WORK_ROWS // self.rows_per_strip)
 
     def frame_rows(self, strips: range) -> slice:
-        """Return the frame rows that consecutive strips contain; the first strip contains the last rows."""
+        """Return the frame rows in consecutive strips; the first strip contains the last rows."""
         last = self.ny - strips.start * self.rows_per_strip
         return slice(max(self.ny - strips.stop * self.rows_per_strip, 0), last)
 
 
 @dataclass(frozen=True, eq=False)
 class Page:
-    """Offsets and sizes of the strips of a page in the file, as arrays, because a page may have thousands of strips."""
+    """Offsets and sizes of the strips of a page, as arrays, because a page may have thousands of strips."""
 
     offsets: NDArray[np.uint64]
     byte_counts: NDArray[np.uint64]
 
     def lists(self) -> tuple[list[int], list[int]]:
-        """Return offsets and sizes as lists, as stored in records."""
+        """Return offsets and sizes as lists, the form of records."""
         return self.offsets.tolist(), self.byte_counts.tolist()
 
 
@@ -118,7 +118,7 @@ def read_pages(path: Path, layout: PageLayout, frames: int) -> list[Page]:
     Raises
     ------
     DamagedError
-        The file is not a TIFF file, a page has another layout, or the number of pages differs.
+        The file is not a TIFF file, or the layout or the number of pages does not match.
     """
     pages = []
     try:
@@ -130,11 +130,11 @@ def read_pages(path: Path, layout: PageLayout, frames: int) -> list[Page]:
             wanted = _tags_of(layout)
             checked = None
             for number, directory in enumerate(directories):
-                # one page more than expected reveals extra pages
+                # reading up to one page more than expected detects surplus pages
                 if number == frames:
                     raise _wrong_number(path, frames, "more")
                 found = {tag: directory.entries.get(tag) for tag in wanted}
-                # tags that equal those of the page before have been compared
+                # tags equal to those of the previous page were already compared
                 if found != checked:
                     _check_tags(path, number, directories, directory, wanted)
                     checked = found

@@ -1,7 +1,7 @@
 """Write TIFF movies from encoded strips.
 
 A page consists of a directory, the values that do not fit into the directory, and the strips. The files are identical
-to those of tifffile, which however needs more time for the directory of a small frame than the encoding of the frame.
+to those of tifffile, which needs more time for the directory of a small frame than encoding the frame takes.
 """
 
 import io
@@ -18,11 +18,11 @@ _ASCII, _SHORT, _LONG, _RATIONAL, _LONG8 = 2, 3, 4, 5, 16
 _LETTERS = {_SHORT: "H", _LONG: "I", _LONG8: "Q"}
 _BLACK_IS_ZERO = 1
 _NO_UNIT, _CENTIMETER = 1, 3
-# Strips begin at multiples of this; directories and values begin at even offsets.
+# Alignment of strips in bytes; directories and values begin at even offsets.
 _ALIGNMENT = 16
-# Resolutions are stored as a quotient of two uint32; movies with smaller pixels (below 0.024 A) have no resolution tag.
+# Resolutions are stored as a quotient of two uint32. Movies with smaller pixels (below 0.024 A) have no resolution tag.
 _MAX_RATIONAL = 2**32 - 1
-# More than any codec expands a strip; sizes of strips are stored in the narrowest type for it.
+# Largest expansion of a strip by any codec. Sizes of strips are stored in the narrowest type for the result.
 _MOST_EXPANSION = 10
 
 # Type, number of values, and the values as bytes.
@@ -30,14 +30,14 @@ _Field = tuple[int, int, bytes]
 
 
 class TiffMovieWriter:
-    """Writer of a movie, page by page, to an open, empty file; the caller closes the file.
+    """Writer of a movie, page by page, to an open empty file, which the caller closes.
 
     Parameters
     ----------
     big : bool
         Whether to write BigTIFF.
     description, software : str
-        Values of the tags ImageDescription and Software of the first page.
+        Values of the tags ImageDescription and Software in the first page.
     """
 
     def __init__(self, file: io.BufferedRandom, layout: PageLayout, *, big: bool, description: str, software: str):
@@ -48,15 +48,15 @@ class TiffMovieWriter:
         self._entry = struct.Struct("<HHQ" if big else "<HHI")
         self._count = struct.Struct("<Q" if big else "<H")
         self._fields = self._same_fields()
-        # only the first page has these texts
+        # written to the first page only
         self._texts = {270: _text(description), 305: _text(software)}
         head = b"II+\0\x08\0\0\0" if big else b"II*\0"
-        # where the file ends, and where the offset of the next page is
+        # end of the file, and position at which the offset of the next page is written
         self._end, self._link = 0, len(head)
         self._write([head, self._offset.pack(len(head) + self._offset.size)])
 
     def write_page(self, strips: Sequence[bytes]) -> int:
-        """Append a page of encoded strips; return the offset of the first strip. Further strips follow without gaps."""
+        """Append a page of encoded strips; return the offset of the first strip. The others follow without gaps."""
         sizes = list(map(len, strips))
         place = self._end + self._end % 2
         fields = self._fields | self._texts
@@ -69,7 +69,7 @@ class TiffMovieWriter:
         for size in sizes[:-1]:
             offsets.append(offsets[-1] + size)
         fields[OFFSETS] = _integers(self._offset_type, offsets)
-        # the next page begins at the end, if there is one
+        # the offset of a possible next page, which begins at the end of the file
         directory = self._directory(place, fields, end + end % 2)
         self._link = place + self._count.size + len(fields) * (self._entry.size + self._offset.size)
         self._write([bytes(place - self._end), directory, bytes(first - after), *strips])
@@ -88,7 +88,7 @@ class TiffMovieWriter:
         self._file.seek(self._end)
 
     def _same_fields(self) -> dict[int, _Field]:
-        """Return the fields that all pages have in common."""
+        """Return the fields that are the same in all pages."""
         layout = self._layout
         compression, predictor = tags_of(layout.codec)
         resolution, unit = (1, 1), _NO_UNIT
@@ -113,7 +113,7 @@ class TiffMovieWriter:
         return fields
 
     def _type_of_sizes(self) -> int:
-        """Return the narrowest TIFF type that holds the sizes of all strips."""
+        """Return the narrowest TIFF type that can store the sizes of all strips."""
         layout = self._layout
         if layout.strips == 1:
             return self._offset_type
@@ -130,7 +130,7 @@ class TiffMovieWriter:
         return len(value) <= self._offset.size
 
     def _directory(self, place: int, fields: dict[int, _Field], following: int) -> bytes:
-        """Return the bytes of a directory and the values after it, for the even offset `place`."""
+        """Return the bytes of a directory and the values after it; `place`, the offset of the directory, is even."""
         width = self._offset.size
         outside = place + self._count.size + len(fields) * (self._entry.size + width) + width
         parts, values = [self._count.pack(len(fields))], []
@@ -161,7 +161,7 @@ def _text(text: str) -> _Field:
 
 
 def _rational(value: float) -> tuple[int, int]:
-    """Return the numerator and denominator (uint32 each) of the fraction nearest to a value."""
+    """Return the numerator and denominator (uint32 each) of the nearest fraction to a value."""
     exact = Fraction(value)
     nearest = exact.limit_denominator(min(_MAX_RATIONAL, int(_MAX_RATIONAL / exact)))
     return nearest.numerator, nearest.denominator

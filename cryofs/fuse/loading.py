@@ -9,7 +9,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
-from cryofs.system import garbage
+from cryofs.errors import StuckError
+from cryofs.system import deadlines, garbage
 from cryofs.system.thread_pools import Pools
 
 if TYPE_CHECKING:
@@ -62,8 +63,19 @@ class Loading:
             self._started.set_result(files)
 
     def files(self) -> "FileSystem":
-        """Wait for the file system and return it; raise the error if its creation failed."""
-        return self._started.result()
+        """Wait for the file system and return it; raise the error if its creation failed.
+
+        Raises
+        ------
+        StuckError
+            It does not start before the deadline of this thread.
+        """
+        try:
+            return self._started.result(deadlines.seconds_left())
+        except TimeoutError:
+            if self._started.done():
+                return self._started.result()
+            raise StuckError("the archive is still being loaded; retry, and check that its storage responds") from None
 
     def started(self) -> "FileSystem | None":
         """Return the file system, or None if it has not started."""

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from cryofs.error_hints import explain
 from cryofs.errors import ChangedError, CryofsError, StuckError
-from cryofs.fuse.control import ATTRIBUTE_PREFIX, FACTS_ATTRIBUTE
+from cryofs.fuse.control import ATTRIBUTE_PREFIX, FACTS_ATTRIBUTE, PROCESS_ATTRIBUTE
 from cryofs.fuse.libfuse import mfusepy
 from cryofs.fuse.loading import Loading
+from cryofs.system import deadlines
+from cryofs.system.pid_namespace import pid_namespace
+from cryofs.system.request_limit import RequestLimit
 from cryofs.vfs.attributes import Attributes
 from cryofs.vfs.page_cache_policy import Pages
 
@@ -48,8 +51,12 @@ def _with_errno(operation: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(operation)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        seconds = args[0].seconds  # type: ignore[attr-defined]
         try:
-            return operation(*args, **kwargs)
+            if seconds is None:
+                return operation(*args, **kwargs)
+            with deadlines.within(seconds):
+                return operation(*args, **kwargs)
         except Exception as error:
             if isinstance(error, CryofsError):
                 log.error("%s", error, extra={"facts": error.facts})
@@ -82,11 +89,30 @@ class Operations(mfusepy.Operations):
         Function to call once the kernel has accepted the mount.
     on_end : callable
         Function to call after unmounting, or after a failed start.
+    limit : RequestLimit or None
+        The limit of the kernel for a request; no request takes longer than its share of it.
+    facts : dict or None
+        Figures of the mount that the file system does not know.
+
+    Attributes
+    ----------
+    seconds : float or None
+        Time limit of a request.
     """
 
     use_ns = True
 
-    def __init__(self, loading: Loading, readahead: int, on_live: Callable[[], None], on_end: Callable[[], None]):
+    def __init__(
+        self,
+        loading: Loading,
+        readahead: int,
+        on_live: Callable[[], None],
+        on_end: Callable[[], None],
+        limit: RequestLimit | None = None,
+        facts: dict[str, Any] | None = None,
+    ):
+        self.seconds = limit.request_seconds if limit else None
+        self._mount_facts = {"readahead": readahead, **(facts or {})}
         self._loading = loading
         self._readahead = readahead
         self._on_live = on_live
@@ -103,6 +129,8 @@ class Operations(mfusepy.Operations):
     def init_with_config(self, conn_info: Any, config_3: Any) -> None:
         """Start the threads, which must not exist before the process has daemonised, and configure the connection."""
         self._loading.start()
+        # the process is that of the command until it daemonises
+        self._process = {"pid": os.getpid(), "pid_namespace": pid_namespace()}
         if conn_info is not None:
             conn_info.max_readahead = self._readahead
             # requests for a hanging file must not block those for other files
@@ -189,6 +217,8 @@ class Operations(mfusepy.Operations):
         if not name.startswith(_USER_NAMESPACE):
             # without this error, `ls` requests access lists and security labels of every file
             raise OSError(errno.EOPNOTSUPP, "attribute namespace not supported", path)
+        if name == PROCESS_ATTRIBUTE and path == "/":
+            return json.dumps(self._process).encode()
         facts = (self._facts(path) or {}) if name.startswith(ATTRIBUTE_PREFIX) else {}
         if name == FACTS_ATTRIBUTE and facts:
             return json.dumps(facts).encode()
@@ -208,7 +238,7 @@ class Operations(mfusepy.Operations):
 
     def _facts(self, path: str) -> dict[str, Any] | None:
         if path == "/":
-            return {**self._files.facts(), "readahead": self._readahead}
+            return {**self._files.facts(), **self._process, **self._mount_facts}
         return self._files.file_facts(path)
 
 

@@ -10,15 +10,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from cryofs.config.mount_options import MountOptions, escaped, fuse_options
 from cryofs.config.settings import Settings
 from cryofs.errors import MountError
 from cryofs.fuse.control import FILE_SYSTEM_TYPE, device_number
-from cryofs.fuse.ending import end_process, watch_connection
+from cryofs.fuse.ending import end_process, ended_by_kernel, watch_connection
 from cryofs.fuse.gain_warning import background_check
 from cryofs.fuse.loading import Loading
+from cryofs.fuse.log_file import note_error
 from cryofs.system import extras
 from cryofs.system.paths import FOLDER_FLAGS
+from cryofs.system.request_limit import RequestLimit, request_limit
 from cryofs.system.resources import raise_open_files
 from cryofs.system.sd_notify import notify
 from cryofs.vfs.attributes import Ownership
@@ -57,11 +61,12 @@ def serve(
     from cryofs.fuse.libfuse import mfusepy
     from cryofs.fuse.operations import Operations
 
-    was_live = False
+    was_live, device = False, None
+    ending = threading.Lock()
 
     def live() -> None:
-        nonlocal was_live
-        was_live = True
+        nonlocal was_live, device
+        was_live, device = True, device_number(mountpoint)
         _set_readahead(mountpoint, settings.readahead)
         watch_connection(end)
         notify("READY=1", f"STATUS=Serving {archive} at {mountpoint}")
@@ -70,11 +75,17 @@ def serve(
 
     def end() -> None:
         if was_live:
+            # the kernel and libfuse both report the end; the second waits here for the end of the process
+            ending.acquire()
             notify("STOPPING=1", "STATUS=Unmounted")
+            if device is not None and device_number(mountpoint) == device:
+                note_error(mountpoint, ended_by_kernel(limit))
             if files := loading.started():
                 files.abandon()
             end_process()
 
+    limit = request_limit()
+    settings = _within(limit, settings)
     raise_open_files()
     _limit_malloc_arenas()
     loading = _loading(archive, mountpoint, settings, options)
@@ -87,7 +98,7 @@ def serve(
     _rescan_on_hangup(loading)
     try:
         Fuse(
-            Operations(loading, settings.readahead, live, end),
+            Operations(loading, settings.readahead, live, end, limit, _facts(limit, settings)),
             str(mountpoint.absolute()),
             foreground=True,
             # pass open() a structure with flags that control the kernel's page cache
@@ -97,6 +108,24 @@ def serve(
         )
     except RuntimeError as error:
         raise MountError(f"{mountpoint}: mounting failed (libfuse error {error}); run cryofs doctor") from error
+
+
+def _within(limit: RequestLimit | None, settings: Settings) -> Settings:
+    """Return settings whose time limit for storage fits into that of the kernel for a request."""
+    if limit is None or settings.request_timeout <= limit.storage_seconds:
+        return settings
+    log.warning(
+        "request_timeout is %g s instead of %g s, because this kernel ends a mount that takes longer than %d s for a "
+        "request (%s)",
+        *(limit.storage_seconds, settings.request_timeout, limit.seconds, limit.name),
+    )
+    return msgspec.structs.replace(settings, request_timeout=limit.storage_seconds)
+
+
+def _facts(limit: RequestLimit | None, settings: Settings) -> dict[str, float]:
+    """Return the time limits of a mount, for its figures."""
+    of_kernel = {"kernel_request_limit": limit.seconds} if limit else {}
+    return {"request_timeout": settings.request_timeout, **of_kernel}
 
 
 def _loading(archive: Path, mountpoint: Path, settings: Settings, options: MountOptions) -> Loading:

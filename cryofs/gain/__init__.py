@@ -1,1 +1,1 @@
-"""Estimate gain references, match them with movies, and store them."""
+"""Gain references: estimate them, match them with movies, and store them."""

@@ -19,20 +19,20 @@ from cryofs.kernels.from_counts import Arithmetic, GainReference
 from cryofs.kernels.gain_refine import Refinement
 from cryofs.movies.mrc import MrcMovie
 
-# Below this share of exceptions, the camera software multiplied in float32.
+# Share of exceptions below which the camera software multiplied in float32.
 _SINGLE_SHARE = 1e-3
 _BAND_ROWS = 32
 _BATCH_FRAMES = 8
 _Result = TypeVar("_Result")
 
-# Opens a movie for as long as the context lasts.
+# Opens a movie until the context ends.
 OpenMovie = Callable[[Path], AbstractContextManager[MrcMovie]]
 
 
 def find_arithmetic(
     gain: NDArray[np.float32], frames: Mapping[str, int], pool: Executor, open_movie: OpenMovie = MrcMovie
 ) -> GainReference:
-    """Return the reference with the arithmetic that restores most values; for equal results, the simplest arithmetic.
+    """Return the reference with the arithmetic that restores most values; on a tie, the simplest arithmetic.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def find_arithmetic(
 def _refined(
     gain: NDArray[np.float32], frames: Mapping[str, int], pool: Executor, open_movie: OpenMovie
 ) -> dict[Arithmetic, GainReference]:
-    """Return the best references for all other kinds of arithmetic, refined with all frames in row blocks."""
+    """Return the best reference for each other kind of arithmetic, refined with the row blocks of all frames."""
 
     def refine(first: int, _: Report) -> dict[Arithmetic, GainReference]:
         end = min(first + _BAND_ROWS, len(gain))
@@ -82,11 +82,11 @@ def _from_movies(
     shape: tuple[int, ...],
     read: Callable[[MrcMovie, int], Iterator[_Result]],
 ) -> Iterator[_Result]:
-    """Yield the results of `read` for each movie; skip unreadable movies, which archiving reports later."""
+    """Yield the results of `read` for each movie; skip unreadable movies, which are reported when they are archived."""
     for path, count in frames.items():
         try:
             with open_movie(Path(path)) as movie:
-                # another file may have replaced the movie
+                # the file may have been replaced by that of another movie
                 if movie.mrc_header.mode == MODE_FLOAT32 and movie.shape[1:] == shape and movie.shape[0] >= count:
                     yield from read(movie, count)
         except (CryofsError, OSError):

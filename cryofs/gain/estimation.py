@@ -1,4 +1,4 @@
-"""Add frames to a gain estimate, report figures for each frame, and decide when to stop."""
+"""Add frames to a gain estimate, report statistics for each frame, and decide when to stop."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
@@ -20,22 +20,22 @@ from cryofs.kernels.gain_estimate import BECAME_RELIABLE, CHANGED, MISMATCH, NEG
 from cryofs.movies.mrc import MrcMovie
 
 DEFAULT_THRESH = 50
-# The estimate has settled when #Unreliable has not changed for this many frames.
+# Number of frames without a change of #Unreliable after which the estimate has settled.
 SETTLED_FRAMES = 10
-# Minimum number of frames to decide whether the values of a movie have a common gain.
+# Minimum number of frames for the decision whether the values of a movie have a common gain.
 MIN_FRAMES_TO_JUDGE = 3
 
-# Size of one task: a few megabytes, so that the state of the pixels stays in the CPU cache.
+# Size of one task in bytes: a few megabytes, so that the state of the pixels stays in the processor's cache.
 _BATCH_FRAMES = 8
 _BAND_ROWS = 32
-# The gain is stable when at most one pixel in a million has changed over this many frames.
+# The gain is stable if at most one pixel in a million has changed over this number of frames.
 _QUIET_FRAMES = 16
 _QUIET_SHARE = 1e-6
 
 
 @dataclass(frozen=True)
 class FrameRow:
-    """Figures of the effect of a frame on the estimate."""
+    """Statistics of the effect of a frame on the estimate."""
 
     movie: str
     frame: int
@@ -53,7 +53,7 @@ class FrameRow:
 
 
 class Goal(Enum):
-    """Criterion for stopping if no limit is reached before."""
+    """Criterion for stopping before a limit is reached."""
 
     STABLE = "the gain no longer changes"
     SETTLED = "the gain and the number of unreliable pixels no longer change"
@@ -78,13 +78,13 @@ class Limits:
     Attributes
     ----------
     frames : int or None
-        Largest number of frames, including those of earlier runs; None for no limit.
+        Maximum number of frames, including those of earlier runs; None for no limit.
     stop : callable
-        Returns True to stop at once.
+        Returns True to stop immediately.
     goal : Goal
         Criterion for stopping before the limits.
     min_frames : int
-        Number of frames, including those of earlier runs, before the goal is checked.
+        Minimum number of frames, including those of earlier runs, before `goal` is checked.
     """
 
     frames: int | None = None
@@ -106,17 +106,17 @@ class Estimation:
     reliable : int
         Number of reliable pixels.
     changes, unreliable : list of int
-        #Changed and #Unreliable of each frame; the latter only since the threshold was set.
+        #Changed and #Unreliable after each frame; #Unreliable only since `thresh` was set.
     frames_done : dict
-        Number of used frames of each movie with this gain, by absolute path; 0 if the movie was only sampled.
+        Number of used frames of each movie with this gain, by absolute path; 0 for a movie that was only sampled.
     stamps : dict
         Size and mtime_ns of each movie in `frames_done`, by absolute path.
     tolerance : float
-        Largest difference in last bits between a value and the rounded product, as in `GainEstimate.update`.
+        Maximum difference between a value and the rounded product, in last bits; see `GainEstimate.update`.
     number : int
-        Number of the estimate in the folder, starting with 1.
+        Number of the estimate in its folder, starting with 1.
     names : list of str
-        Current and earlier names of the reference file; empty for the first estimate, because its name is fixed.
+        Current and earlier names of the reference file; empty for the first estimate, which has a fixed name.
     """
 
     estimate: GainEstimate
@@ -133,7 +133,7 @@ class Estimation:
 
     @classmethod
     def for_movie(cls, movie: MrcMovie, thresh: int = DEFAULT_THRESH, tolerance: float = 0.0, number: int = 1) -> Self:
-        """Return an empty estimate for frames with the size of a movie."""
+        """Return an empty estimate for frames of the size of a movie."""
         if movie.mrc_header.mode != MODE_FLOAT32:
             text = f"{movie.name}: not a gain-normalised movie (expected float32, got {movie.mrc_header.dtype.name})"
             raise GainError(f"{text}; remove the movie from the sources")
@@ -148,7 +148,7 @@ class Estimation:
 
     @property
     def pixels_without_gain(self) -> int:
-        """Number of pixels without a gain: defects, and pixels without any count."""
+        """Number of pixels without a gain: defects, and pixels without counts."""
         return self.pixels - int(np.count_nonzero(self.estimate.reliability > 0))
 
     @property
@@ -171,7 +171,7 @@ class Estimation:
     def settled(self) -> bool:
         """True if recent frames changed neither the gain nor the number of unreliable pixels.
 
-        False before the first pixels have enough counts, while #Unreliable is still at the initial maximum.
+        It is False until the first pixels have enough counts, because #Unreliable keeps its initial maximum until then.
         """
         recent = self.unreliable[-SETTLED_FRAMES - 1 :]
         if len(recent) <= SETTLED_FRAMES or len(set(recent)) > 1 or not self.stable:
@@ -179,7 +179,7 @@ class Estimation:
         return self.reliable > 0.5 * (self.pixels - self.pixels_without_gain)
 
     def lacks_common_gain(self, frames: int = _BATCH_FRAMES) -> bool:
-        """Return True if the values of most pixels have no common divisor, so that they are not gain-normalised counts.
+        """Return True if the values of most pixels have no common divisor and thus are not gain-normalised counts.
 
         Return False if the estimate contains fewer than `frames` frames.
         """
@@ -192,7 +192,7 @@ class Estimation:
         """Return the reason why the estimate uses no more frames, or None if it continues."""
         if limits.stop():
             return Ending.INTERRUPTED
-        # the first frames are sufficient; checking all pixels after each batch would be slow
+        # only the first frames are checked, because checking all pixels after each batch would be slow
         minimum = _BATCH_FRAMES if limits.goal is Goal.STABLE else MIN_FRAMES_TO_JUDGE
         if len(self.changes) <= _BATCH_FRAMES and self.lacks_common_gain(minimum):
             return Ending.NO_COMMON_GAIN
@@ -209,12 +209,12 @@ class Estimation:
         return matches_estimate(self.estimate, samples, self.tolerance)
 
     def add_movie(self, movie: MrcMovie, pool: Executor, limits: Limits) -> Iterator[FrameRow]:
-        """Add the unused frames of a movie until the estimate stops, and yield figures for each frame.
+        """Add the unused frames of a movie until the estimate stops, and yield statistics for each frame.
 
         Raises
         ------
         GainError
-            The frames are not float32, or differ in size from the estimate.
+            The frames are not float32, or their size differs from that of the estimate.
         """
         self.check_frames(movie)
         frames = movie.shape[0]
@@ -238,7 +238,7 @@ class Estimation:
             raise GainError(f"{text}; remove the movie from the sources")
 
     def remove_movie(self, name: str) -> None:
-        """Forget a movie whose file was replaced; the frames that were used remain in the estimate."""
+        """Remove a movie whose file was replaced; its used frames remain in the estimate."""
         self.frames_done.pop(name, None)
         self.stamps.pop(name, None)
 

@@ -1,7 +1,7 @@
-"""Run `cryofs estimate-gain`, which reports figures for each frame and writes a reference for each gain of the movies.
+"""Run `cryofs estimate-gain`: report statistics for each frame, and write a reference for each gain of the movies.
 
 Each movie is added to the estimate that it matches. A movie without a match has another gain and starts a new estimate.
-The state of an estimate is saved after each movie that added frames.
+The state of an estimate is saved after each movie that adds frames.
 """
 
 import time
@@ -21,7 +21,7 @@ from cryofs.storage import changes
 from cryofs.storage.atomic_file import remove_stale_drafts
 from cryofs.storage.folders import make_folders
 
-# Interval at which references are written before the end, in case the run is killed.
+# Interval in seconds at which preliminary references are written, in case the run is killed.
 _WRITE_SECONDS = 60.0
 
 
@@ -34,7 +34,7 @@ class Estimated:
     reference : Path
         The gain reference.
     files : list of Path
-        All files that were written for this gain, starting with the reference.
+        All files written for this gain, the reference first.
     movie_list : Path or None
         List of the movies with this gain; None if all movies have the same gain.
     ending : Ending
@@ -59,17 +59,17 @@ class Estimated:
 
 
 class EstimationRun:
-    """Gain estimation with results in a folder; it continues an earlier run with the same folder.
+    """Gain estimation with results in a folder; it continues an earlier run in the same folder.
 
     Attributes
     ----------
     results : list of Estimated
-        Result for each gain, available after `rows` is exhausted.
+        Result for each gain, complete when `rows` is exhausted.
 
     Raises
     ------
     GainError
-        A saved state in the folder is not readable.
+        A saved state in the folder is unreadable.
     """
 
     def __init__(
@@ -88,23 +88,23 @@ class EstimationRun:
         self._limits = limits
         self._pool = pool
         self._on_error = on_error
-        # called once, before the first movie that is sampled
+        # called once, before the first movie is sampled
         self._on_sampling = on_sampling
         self._sampling = False
         self._estimations = load_all(folder)
         for estimation in self._estimations:
             estimation.set_thresh(thresh)
         self._frames_before = {one.number: one.frames_used for one in self._estimations}
-        # numbers of estimates with new frames, and with other changes, since their state was saved
+        # numbers of the estimates with new frames, and with other changes, since their state was saved
         self._grown: set[int] = set()
         self._unsaved: set[int] = set()
-        # movies with few frames that do not match an estimate yet
+        # movies with few frames that match no estimate yet
         self._deferred: list[Path] = []
         self._written = time.monotonic()
         self.results: list[Estimated] = []
 
     def rows(self, paths: Iterable[Path]) -> Iterator[FrameRow]:
-        """Add movies in order, and yield figures for each frame; write the references at the end, even after an error.
+        """Add movies in order, and yield statistics for each frame; write the references at the end or after an error.
 
         Raises
         ------
@@ -135,7 +135,7 @@ class EstimationRun:
             self._save_progress()
 
     def _add(self, movie: MrcMovie, *, last: bool) -> Iterator[FrameRow]:
-        """Add a movie to the estimate that it matches, or to a new one, and yield figures for each frame.
+        """Add a movie to the estimate that it matches, or to a new estimate, and yield statistics for each frame.
 
         Raises
         ------
@@ -207,7 +207,7 @@ class EstimationRun:
     def _finish(self) -> None:
         """Save all states, write all references and lists, and set the results."""
         used = [estimation for estimation in self._estimations if estimation.frames_used]
-        # states are saved first, in case writing a reference fails
+        # states come first, in case writing a reference fails
         for estimation in [one for one in used if one.number in self._grown | self._unsaved]:
             save(estimation, self._folder)
             self._mark_saved(estimation)

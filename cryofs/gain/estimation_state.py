@@ -1,6 +1,6 @@
-"""Save and load the state of gain estimates, so that a later run of estimate-gain can continue them.
+"""Save and load the state of gain estimates, so that a later run of `cryofs estimate-gain` can continue them.
 
-A folder contains one state per gain: `gain-estimate.npz`, `gain-estimate-2.npz` and so on.
+A folder contains one state for each gain: `gain-estimate.npz`, `gain-estimate-2.npz`, and so on.
 """
 
 import json
@@ -17,7 +17,7 @@ from cryofs.storage.atomic_file import draft, naming
 
 STATE_NAME = "gain-estimate.npz"
 _STATE_PATTERN = re.compile(r"gain-estimate(?:-([1-9][0-9]{0,5}))?\.npz")
-# Files without a version number have version 1.
+# A file without a version number has version 1.
 _VERSION = 2
 _ARRAYS = ("gain", "low", "high", "reliability")
 _FACTS = ("thresh", "reliable", "changes", "unreliable", "frames_done", "stamps", "pixel_size", "tolerance", "names")
@@ -29,7 +29,7 @@ def state_path(folder: Path, number: int) -> Path:
 
 
 def save(estimation: Estimation, folder: Path) -> None:
-    """Write the state of an estimate atomically."""
+    """Write the state of an estimate to a folder atomically."""
     path = state_path(folder, estimation.number)
     facts = {"version": _VERSION, **{name: getattr(estimation, name) for name in _FACTS}}
     arrays: dict[str, Any] = vars(estimation.estimate)
@@ -40,7 +40,7 @@ def save(estimation: Estimation, folder: Path) -> None:
 
 
 def load_all(folder: Path) -> list[Estimation]:
-    """Return all saved estimates of a folder, in the order of their numbers.
+    """Return all estimates saved in a folder, in the order of their numbers.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def load_all(folder: Path) -> list[Estimation]:
 
 
 def load(folder: Path, number: int = 1) -> Estimation:
-    """Return the estimate that `save` wrote to a folder.
+    """Return an estimate that `save` wrote to a folder.
 
     Raises
     ------
@@ -67,12 +67,12 @@ def load(folder: Path, number: int = 1) -> Estimation:
             if version > _VERSION:
                 raise GainError(f"{path}: written by a newer version of cryofs; update cryofs, or use another folder")
             arrays = {name: saved[name] for name in _ARRAYS}
-            # version 1 did not record mismatches, but pixels with negative reliability had some
+            # version 1 did not record mismatches, but a pixel with negative reliability had some
             mismatched = saved["mismatched"] if version > 1 else arrays["reliability"] < 0
             facts["stamps"] = {name: tuple(stamp) for name, stamp in facts.get("stamps", {}).items()}
             return Estimation(GainEstimate(**arrays, mismatched=mismatched), number=number, **facts)
     except GainError:
         raise
     except Exception as error:
-        # np.load raises errors of zipfile, zlib, NumPy and others for damaged files
+        # for damaged files, np.load raises errors of zipfile, zlib, NumPy and others
         raise GainError(f"{path}: invalid saved estimate ({error}); delete the file to restart the estimate") from error

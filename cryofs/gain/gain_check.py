@@ -1,4 +1,4 @@
-"""Check whether a gain reference belongs to movies, and in which orientation, by the mean of the counts."""
+"""Check with the mean of the counts whether a gain reference belongs to movies, and in which orientation."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,24 +19,24 @@ from cryofs.movies.movie import Movie
 from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.registry import open_movie
 
-# Frames that decide it even at a low dose; more of them take time.
+# Number of frames that suffice even at a low dose; more would only take time.
 MAX_FRAMES = 60
-# Frames of one movie that decide it at the usual doses, for a warning.
+# Number of frames of one movie that suffice at usual doses; used for warnings.
 _WARNING_FRAMES = 8
-# Share of the values that are whole numbers in a movie of counts, which may have been interpolated at defects.
+# Minimum share of whole numbers in a movie of counts, whose defects may have interpolated values.
 _WHOLE_SHARE = 0.99
 
 
 @dataclass(frozen=True)
 class GainCheck:
-    """Result of a check.
+    """Result of a check of a gain reference.
 
     Attributes
     ----------
     movies, frames : int
-        Numbers of movies and of frames that were used.
+        Numbers of used movies and frames.
     fits : list of Fit
-        Fits of all possible orientations, with the most significant first.
+        Fits of all possible orientations, the most significant first.
     """
 
     gain: Path
@@ -51,7 +51,7 @@ class GainCheck:
 
     @property
     def is_decided(self) -> bool:
-        """True if there are enough counts to decide whether the reference belongs to the movies."""
+        """True if the counts suffice to decide whether the reference belongs to the movies."""
         return any(fit.is_decided for fit in self.fits)
 
 
@@ -67,7 +67,7 @@ def check_gain(
     Parameters
     ----------
     movies : sequence of Path
-        Movies of any kind with equal frame sizes; a gain-normalised movie must be archived with counts.
+        Movies of any kind with equal frame sizes. A gain-normalised movie must be archived as counts.
     max_frames : int
         Number of frames to use from the start of the movies.
     convention : str or None
@@ -76,9 +76,9 @@ def check_gain(
     Raises
     ------
     GainError
-        The reference cannot be read, or does not have the frame size in any orientation, or a movie has no counts.
+        The reference is unreadable, or fits the frame size in no orientation, or a movie has no counts.
     FormatError, DamagedError
-        A movie cannot be read, or the frame size differs from that of the first movie.
+        A movie is unreadable, or its frame size differs from that of the first movie.
     """
     values = read_gain(gain, convention)
     total, frames = _sum_of_counts(movies, -(-max_frames // len(movies)), jobs)
@@ -91,17 +91,17 @@ def check_gain(
 def warn_of(
     gain: Path, movie: Path, jobs: int, used: Orientation = UPRIGHT, convention: EerGainConvention | None = None
 ) -> str | None:
-    """Return a warning if a gain reference is turned or does not belong to a movie, otherwise None.
+    """Return a warning if a gain reference does not belong to a movie or has the wrong orientation, otherwise None.
 
-    The check uses only a few frames. Return None also if these are not sufficient, or if a file cannot be read, which
-    other messages report.
+    The check uses only a few frames. Return None also if these do not suffice, or if a file is unreadable, because
+    other messages report such files.
 
     Parameters
     ----------
     used : Orientation
-        Orientation in which the reference is used.
+        Orientation that the caller applies to the reference.
     convention : str or None
-        Convention in which a reference of EER movies is used.
+        Convention that the caller applies to a reference of EER movies; None for a reference of other movies.
     """
     try:
         check = check_gain(gain, [movie], jobs, _WARNING_FRAMES, convention)
@@ -111,21 +111,21 @@ def warn_of(
     if check.best is None and not check.is_decided:
         return None
     if check.best is None:
-        return f"{gain}: gain reference does not seem to belong to {movie}; check more frames with {command}"
+        return f"{gain}: probably not the gain reference of {movie}; check more frames with {command}"
     if check.best.orientation != used:
         option = f"--gain-orientation {check.best.orientation.name}"
-        fix = f"use {option}, or see the options of other programs with {command}"
-        return f"{gain}: orientation of the gain reference differs from {movie}; {fix}"
+        fix = f"pass {option}, or run {command} for the options of other programs"
+        return f"{gain}: the orientation of the gain reference differs from that of {movie}; {fix}"
     if convention is not None and check.best.is_divisor != (convention == "divide"):
         right = "divide" if check.best.is_divisor else "multiply"
-        return f"{gain}: counts of {movie} contradict the convention; use --eer-gain-convention {right}"
+        return f"{gain}: the counts of {movie} contradict the convention; pass --eer-gain-convention {right}"
     return None
 
 
 def read_gain(path: Path, convention: EerGainConvention | None = None) -> NDArray[Any]:
-    """Return the values of a gain reference in the row order of an MRC file, from a file of any supported kind.
+    """Return the values of a gain reference, shape (ny, nx), in the row order of an MRC file.
 
-    As in other programs, the rows of a TIFF file are reversed, unless EER movies are multiplied with the values.
+    As in other programs, the rows of a TIFF file are reversed, unless EER movies are multiplied with its values.
 
     Parameters
     ----------
@@ -135,14 +135,14 @@ def read_gain(path: Path, convention: EerGainConvention | None = None) -> NDArra
     Raises
     ------
     GainError
-        The file cannot be read, or is not a gain reference.
+        The file is unreadable or not a gain reference.
     """
     try:
         kind = gain_kinds.kind_of(path)
         if kind is not None and kind.is_tiff:
             return read_tiff(path, convention_of(path, convention))
         gain_kinds.check_eer(path)
-        # references of cryofs hold a second frame of digits in the extended header
+        # a reference of cryofs may have a second frame, of digits, in its extended header
         with MrcMovie(path, max_extended_header=1 << 30) as movie:
             if movie.shape[0] != 1:
                 raise GainError(f"{path}: not a gain reference (expected 1 frame, got {movie.shape[0]})")
@@ -150,11 +150,11 @@ def read_gain(path: Path, convention: EerGainConvention | None = None) -> NDArra
     except FormatError as error:
         raise GainError(f"{path}: not a gain reference ({error}); pass an MRC or TIFF file of one image") from error
     except OSError as error:
-        raise GainError(f"{path}: gain reference not readable ({error.strerror}); pass another file") from error
+        raise GainError(f"{path}: cannot read the gain reference ({error.strerror}); pass another file") from error
 
 
 def _sum_of_counts(movies: Sequence[Path], frames: int, jobs: int) -> tuple[NDArray[np.float32], int]:
-    """Return the sum of the counts of the first frames of each movie, and the number of frames."""
+    """Return the sum of the counts of the first frames of each movie, shape (ny, nx), and the number of frames."""
     total: NDArray[np.float32] | None = None
     used = 0
     with ThreadPoolExecutor(jobs) as pool:
@@ -164,7 +164,7 @@ def _sum_of_counts(movies: Sequence[Path], frames: int, jobs: int) -> tuple[NDAr
                     total = np.zeros(movie.shape[1:], np.float32)
                 if total.shape != movie.shape[1:]:
                     size, expected = (f"{ny} x {nx}" for ny, nx in (movie.shape[1:], total.shape))
-                    raise FormatError(f"{path}: frames of another size (expected {expected}, got {size})")
+                    raise FormatError(f"{path}: frame size mismatch (expected {expected}, got {size})")
                 for index in range(min(frames, movie.shape[0])):
                     total += _counts(movie, index)
                     used += 1
@@ -173,11 +173,9 @@ def _sum_of_counts(movies: Sequence[Path], frames: int, jobs: int) -> tuple[NDAr
 
 
 def _counts(movie: Movie, index: int) -> NDArray[Any]:
-    """Return the counts of a frame; raise GainError if the movie has only gain-normalised values."""
+    """Return the counts of a frame, shape (ny, nx); raise GainError if the movie has only gain-normalised values."""
     counts = movie.histogram_frame(index)
     if counts.dtype.kind == "f" and np.mean(counts == np.rint(counts)) < _WHOLE_SHARE:
-        raise GainError(
-            f"{movie.name}: gain-normalised values, not counts; pass its archived movie, or the movie in @counts of a "
-            "mount"
-        )
+        fix = "pass its archived movie, or the movie in @counts of a mount"
+        raise GainError(f"{movie.name}: has gain-normalised values, not counts; {fix}")
     return counts

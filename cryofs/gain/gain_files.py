@@ -1,7 +1,7 @@
-"""Write the files of estimate-gain: gain references, reliability maps, and lists of movies.
+"""Write the files of `cryofs estimate-gain`: gain references, reliability maps, and lists of movies.
 
-The files of one estimate share the stem of the reference: `gain-reference.mrc` for the first, `gain-reference-` with
-the start of the SHA-256 for the others, whose names change with their contents.
+The files of one estimate share the stem of the reference. It is `gain-reference` for the first estimate, and
+`gain-reference-` with the start of the SHA-256 for the others, whose names therefore change with their contents.
 """
 
 from pathlib import Path
@@ -23,12 +23,12 @@ RELIABILITY_NAME = "gain-reliability.mrc"
 
 
 def reliability_path(reference: Path) -> Path:
-    """Return the path of the reliability map of a reference."""
+    """Return the path of the reliability map of a gain reference."""
     return reference.with_name(reference.name.replace("reference", "reliability", 1))
 
 
 def list_path(reference: Path) -> Path:
-    """Return the path of the list of movies with the gain of a reference."""
+    """Return the path of the list of movies that have the gain of a reference."""
     return reference.with_suffix(".lst")
 
 
@@ -38,7 +38,7 @@ def files_of(reference: Path) -> list[Path]:
 
 
 def current_reference(estimation: Estimation, folder: Path) -> Path | None:
-    """Return the path of the reference of an estimate if the file is up to date, otherwise None."""
+    """Return the path of the reference of an estimate, or None if the file is missing or not up to date."""
     for name in [GAIN_REFERENCE] if estimation.number == 1 else estimation.names:
         reference = folder / name
         try:
@@ -55,7 +55,7 @@ def current_reference(estimation: Estimation, folder: Path) -> Path | None:
 
 
 def write_reference(estimation: Estimation, folder: Path, reference: GainReference) -> Path:
-    """Write the reference and the reliability maps of an estimate, and delete the files that they replace.
+    """Write the reference and the reliability maps of an estimate, and remove the files that they replace.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def write_reference(estimation: Estimation, folder: Path, reference: GainReferen
     if estimation.number > 1:
         path = folder / later_reference_name(bytes_sha256(data))
         stale = [name for name in estimation.names if name != path.name]
-        # saved before the file is written, so that a later run deletes it even if this one is killed
+        # saved before the file is written, so that a later run removes the file even if this run is killed
         estimation.names = [*stale, path.name]
         save(estimation, folder)
     write_file(path, data)
@@ -87,7 +87,7 @@ def write_reference(estimation: Estimation, folder: Path, reference: GainReferen
 
 
 def write_list(estimation: Estimation, reference: Path) -> Path:
-    """Write the list of the movies of an estimate, as a STAR file of RELION, and return the path."""
+    """Write the list of the movies of an estimate as a STAR file of RELION, and return its path."""
     path = list_path(reference)
     write_file(path, "".join(f"{name}\n" for name in sorted(estimation.frames_done)).encode("utf-8", "surrogateescape"))
     return path

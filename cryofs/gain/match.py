@@ -1,4 +1,4 @@
-"""Match gain references with movies, from a few strips of each movie."""
+"""Match gain references with movies, based on a few rows of each movie."""
 
 import numpy as np
 
@@ -7,8 +7,8 @@ from cryofs.kernels import to_counts
 from cryofs.kernels.from_counts import GainReference
 from cryofs.kernels.gain_estimate import GainEstimate
 
-# A reference matches a movie if at most this share of its counts are exceptions: far more than defects cause, and far
-# less than another gain (nearly all). Values that differ only in their last bits are rounding and do not count.
+# Maximum share of exceptions in the counts of a movie that a reference matches: far more than defects cause, and far
+# less than with another gain, which restores nearly no value. Rounding differences in the last bits do not count.
 _MATCHING_SHARE = 0.25
 
 
@@ -21,8 +21,8 @@ def matches_estimate(estimate: GainEstimate, samples: list[Sample], tolerance: f
     """Return True if the samples match the gain of an estimate in progress.
 
     After a few frames, the estimates of many pixels are still multiples of the gain, so a value matches if it has a
-    common divisor with the estimate. Values that were rounded more than once have no common divisor; for such values,
-    the reference must restore the samples except for the last bits.
+    common divisor with the estimate. Values that were rounded more than once have no common divisor. For these, the
+    reference must restore the samples except for the last bits.
     """
     mismatches = counted = 0
     for sample in samples:
@@ -38,8 +38,8 @@ def matches_estimate(estimate: GainEstimate, samples: list[Sample], tolerance: f
 def exception_share(reference: GainReference, samples: list[Sample], *, near: bool = True) -> float:
     """Return the share of the sampled counts that the reference does not restore.
 
-    Zeros match any gain and are ignored. Pixels with gain 1.0, which are defects or had no counts in the estimate, are
-    ignored too, unless the samples have no other pixels.
+    Zeros are ignored, because they match any gain. Pixels with gain 1.0, which are defects or had no counts in the
+    estimate, are also ignored, unless the samples have no other pixels.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Find the orientation of a gain reference by correlating it with the mean of the counts of movies.
 
-A pixel with a high gain counts few electrons, so the mean of the counts is proportional to 1 / gain. Slow variation and
-lines, which also occur with other detectors and specimens, are removed from both images before the correlation.
+A pixel with a high gain counts few electrons, so the mean of the counts is proportional to 1 / gain. Before the
+correlation, both images are cleared of slow variation and lines, which also occur with other detectors and specimens.
 """
 
 from collections.abc import Iterable
@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 
 from cryofs.kernels.orientation import ORIENTATIONS, Orientation
 
-# A correlation is significant from this number of standard deviations on: by chance, once in 10^14 gain references.
+# Number of standard deviations from which a correlation is significant: by chance, one gain reference in 10^14.
 SIGNIFICANT = 8.0
 # Side of the squares in which slow variation is removed, in pixels.
 _SQUARE = 32
-# Values beyond this number of standard deviations are hot or dead pixels.
+# Number of standard deviations beyond which values are clipped, because the pixel is hot or dead.
 _OUTLIER = 5.0
 _ROUNDS = 10
-# Pixels from which the limits of outliers are determined.
+# Number of pixels from which the limits of outliers are computed.
 _SAMPLED = 1 << 20
-# Largest side of the squares whose power spectra are used.
+# Maximum side in pixels of the squares whose power spectra are used.
 _SPECTRUM = 2048
 _FACTORS = (1, 2, 4)
 
@@ -37,7 +37,7 @@ class Fit:
         Correlation of the counts with 1 / gain, in units of the standard deviation for a randomly displaced reference.
         Negative if counts must be divided by the reference instead of multiplied with it.
     expected : float
-        Significance that a reference which belongs to the counts would have.
+        Significance expected for the right reference.
     """
 
     orientation: Orientation
@@ -51,7 +51,7 @@ class Fit:
 
     @property
     def is_decided(self) -> bool:
-        """Whether the counts are enough to tell that a reference does not fit."""
+        """True if the counts suffice to reject a reference that does not fit."""
         return self.expected >= 2 * SIGNIFICANT
 
     @property
@@ -67,7 +67,7 @@ def best_fit(fits: Iterable[Fit]) -> Fit | None:
 
 
 def rank(counts: NDArray[Any], gain: NDArray[Any]) -> list[Fit]:
-    """Return the fits of all orientations in which the shapes of reference and counts match, most significant first.
+    """Return the fits of all orientations in which the shape of the reference fits the counts, most significant first.
 
     Parameters
     ----------
@@ -75,12 +75,12 @@ def rank(counts: NDArray[Any], gain: NDArray[Any]) -> list[Fit]:
         Mean or sum of frames.
     gain : ndarray
         Factors or divisors of counts; pixels with 0, a negative value, NaN or infinity are defects. The pixels of the
-        reference may be two or four times smaller or larger than those of the frames.
+        reference may be two or four times as large or small as those of the frames.
 
     Raises
     ------
     ValueError
-        The shapes of reference and counts do not match in any orientation.
+        The shape of the reference fits the counts in no orientation.
     """
     factor_counts, factor_gain = _common_grid(counts.shape, gain.shape)
     binned = _binned(counts, factor_counts)
@@ -102,7 +102,7 @@ def rank(counts: NDArray[Any], gain: NDArray[Any]) -> list[Fit]:
 
 
 def _common_grid(counts: tuple[int, ...], gain: tuple[int, ...]) -> tuple[int, int]:
-    """Return the factors by which counts and reference must be binned to have the coarser grid of both."""
+    """Return the factors by which to bin counts and reference, so that both have the coarser grid."""
     for factor in _FACTORS:
         for orientation in ORIENTATIONS[:2]:
             turned = orientation.turned_shape((gain[0], gain[1]))
@@ -115,7 +115,7 @@ def _common_grid(counts: tuple[int, ...], gain: tuple[int, ...]) -> tuple[int, i
 
 
 def _binned(image: NDArray[Any], factor: int) -> NDArray[np.float32]:
-    """Return an image whose pixels are the sums of `factor` x `factor` pixels."""
+    """Return an image binned by `factor`; each pixel is the sum of `factor` x `factor` pixels."""
     if factor == 1:
         return image.astype(np.float32, copy=False)
     ny, nx = (length // factor for length in image.shape)
@@ -140,7 +140,7 @@ def _pattern(image: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np
     relative = np.zeros(squares.shape, np.float32)
     np.divide(squares, mean, out=relative, where=(mean > 0) & weights)
     np.subtract(relative, 1, out=relative, where=(mean > 0) & weights)
-    # lines and any slope are the sum of a function of the row and one of the column
+    # lines and slopes are the sum of a function of the row and a function of the column
     relative -= relative.mean(3, keepdims=True)
     relative -= relative.mean(1, keepdims=True)
     relative *= weights
@@ -151,7 +151,7 @@ def _pattern(image: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np
 
 def _clipped(image: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Return an image with outliers clipped and invalid pixels set to 0."""
-    # an odd step reaches pixels of all columns
+    # the step is odd, so that it samples all columns
     step = (image.size // _SAMPLED) | 1
     sample = image.reshape(-1)[::step][valid.reshape(-1)[::step]]
     low, high = np.float32(-np.inf), np.float32(np.inf)
@@ -167,21 +167,21 @@ def _clipped(image: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np
 class _Noise:
     """Standard deviation of the correlation of two patterns over all displacements of one of them.
 
-    The mean square of all correlations follows from the power spectra, and turning an image turns its power spectrum.
-    A central square of each pattern is sufficient.
+    It is computed from the power spectra of a central square of each pattern: they give the mean square of all
+    correlations, and turning an image turns its power spectrum.
     """
 
     def __init__(self, pattern: NDArray[np.float32], reference: NDArray[np.float32]):
         side = min(_SPECTRUM, *pattern.shape)
         self._pattern, self._reference = _power(pattern, side), _power(reference, side)
-        # sums of products of the spectra, to correlations of the whole patterns
+        # converts sums over products of the spectra to correlations of whole patterns
         self._scale = pattern.size / side**6
 
     def deviation(self, orientation: Orientation) -> float:
         """Return the standard deviation for an orientation of the reference, or infinity if a pattern is flat."""
         turned = self._reference.T if orientation.rot90 % 2 else self._reference
         if orientation.flip != (orientation.rot90 % 2 == 1):
-            # frequency 0 stays in its place
+            # frequency 0 keeps its position
             turned = np.roll(turned[:, ::-1], 1, axis=1)
         return float(np.sqrt(np.vdot(self._pattern, turned) * self._scale)) or np.inf
 

@@ -1,10 +1,10 @@
-"""Translate an orientation to the options of programs that turn a gain reference."""
+"""Translation of an orientation to the options of programs that turn a gain reference."""
 
 from cryofs.kernels.orientation import Orientation
 
 
 def options_of(orientation: Orientation) -> dict[str, str]:
-    """Return the options that turn a reference to this orientation, by program."""
+    """Return the options that turn a reference to this orientation, by program name."""
     number, flip = _RELION[orientation]
     return {
         "RELION": f"--gain_rot {number} --gain_flip {flip}",
@@ -14,7 +14,7 @@ def options_of(orientation: Orientation) -> dict[str, str]:
     }
 
 
-# RELION turns in the other direction than numpy.rot90, then flips: 1 reverses the rows, 2 the columns.
+# RELION turns in the opposite direction of numpy.rot90, then flips: 1 reverses the rows, 2 the columns.
 _RELION = {
     Orientation(0): (0, 0),
     Orientation(1): (3, 0),
@@ -25,7 +25,7 @@ _RELION = {
     Orientation(2, flip=True): (0, 1),
     Orientation(3, flip=True): (1, 2),
 }
-# It flips first or turns first, which matters for two of the orientations.
+# cryoSPARC may flip or turn first, which matters for two of the orientations.
 _CRYOSPARC = {
     Orientation(0): "no flip, no rotation",
     Orientation(1): "rotate 1",

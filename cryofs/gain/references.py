@@ -28,38 +28,38 @@ from cryofs.movies.gain_library import GainLibrary
 from cryofs.storage import checksum_lists
 from cryofs.storage.atomic_file import NoHardLinksError, regular_file, write_file
 
-# Maximum number of frames of an estimate, so that movies without a stable estimate do not delay a run.
+# Maximum number of frames of an estimate, so that a movie without a stable estimate does not delay the run.
 _MAX_FRAMES = 1000
-# Above the share of defects of any detector.
+# Share of defects that no detector exceeds.
 _DEFECTS_SHARE = 0.01
-# Error of two additional roundings, in units of the last bit.
+# Error of two additional roundings, in last bits.
 _ROUNDED_TWICE = 2.0
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A gain reference of the archive, with the entry for records."""
+    """A gain reference of the archive, with its entry for records."""
 
     record: Gain
     gain: GainReference
 
 
 class References:
-    """The gain references of the archive at `root`, including those that this run adds."""
+    """The gain references of the archive at `root`, including those added in this run."""
 
     def __init__(self, root: Path):
         self._root = root
         self._library = GainLibrary(root)
-        # references visible from each folder, by checksum
+        # references that readers find from each folder, by SHA-256
         self._sums: dict[Path, dict[str, Path]] = {}
-        # checksums of files that have been read
+        # SHA-256 of files that have been read
         self._intact: dict[Path, str] = {}
         self.damaged: list[CryofsError] = []
         self._listed: set[Path] = set()
 
     @cached_property
     def _known(self) -> list[Reference]:
-        """References of the archive, loaded on first use; damaged files are skipped and listed in `damaged`."""
+        """References of the archive, loaded at the first access; damaged files are skipped and listed in `damaged`."""
         known = []
         paths = list(self._library.paths(self._root))
         self._listed = set(paths)
@@ -77,7 +77,7 @@ class References:
             self.damaged.clear()
 
     def of_size(self, shape: tuple[int, int]) -> list[Reference]:
-        """Return all references with a frame size."""
+        """Return all references with a frame size (ny, nx)."""
         return [one for one in self._known if one.gain.shape == shape]
 
     def provides(self, folder: Path, needed: Gain) -> bool:
@@ -97,9 +97,9 @@ class References:
         return min(matching, key=lambda one: exception_share(one.gain, samples), default=None)
 
     def import_file(self, path: Path, orientation: Orientation = UPRIGHT) -> Reference:
-        """Copy a gain reference file, turned to an orientation, into the archive, and return the reference.
+        """Copy a gain reference file into the archive, turned to an orientation, and return the reference.
 
-        If the archive already contains an equal file, no file is written.
+        An equal file that is already in the archive is used instead.
 
         Raises
         ------
@@ -110,7 +110,7 @@ class References:
         if orientation != UPRIGHT:
             data = gain_library.reference_file(given.turned(orientation), None)
         if not (np.isfinite(given.gain) & (given.gain > 0)).any():
-            raise GainError(f"{path}: no positive values in the gain reference; pass another file, or --gain auto")
+            raise GainError(f"{path}: the gain reference has no positive value; pass another file, or --gain auto")
         sha256 = gain_library.bytes_sha256(data)
         for reference in self._known:
             if reference.record.sha256 == sha256:
@@ -118,23 +118,61 @@ class References:
         return self._store(data)
 
     def import_folder(self, folder: Path) -> list[Reference]:
-        """Copy all gain references that estimate-gain wrote to a folder into the archive, and return them."""
+        """Copy all gain references of a folder of `cryofs estimate-gain` into the archive, and return them."""
         paths = [path for path in folder.glob("gain-reference*.mrc") if is_reference_name(path.name)]
         if not paths:
             raise GainError(f"{folder}: no gain reference in this folder; run cryofs estimate-gain, or pass a file")
-        # the plain name first, so that names in the archive are the same
+        # the plain name comes first, so that the archive has the same names as the folder
         return [self.import_file(path) for path in sorted(paths, key=lambda path: (len(path.name), path.name))]
 
     def add(self, reference: GainReference, pixel_size: float | None) -> Reference:
-        """Write an estimated reference to the archive, and return it with the entry for records."""
+        """Write an estimated reference to the archive, and return it with its entry for records."""
         return self._store(gain_library.reference_file(reference, pixel_size))
+
+    def look_in(self, folder: Path) -> None:
+        """Use the references between a folder of the archive and its root too; damaged files are skipped."""
+        paths = {path for path in self._library.paths(folder) if path.parent != self._root}
+        for path in sorted(paths - self._intact.keys()):
+            try:
+                self._known.append(self._load(path))
+            except CryofsError as error:
+                self.damaged.append(error)
+
+    def make_own(self, reference: Reference) -> None:
+        """Copy a reference that a user wrote to the name of its content at the root of the archive, durably.
+
+        Records depend on such files, which programs do not overwrite, unlike `gain-reference.mrc`.
+
+        Raises
+        ------
+        GainError
+            The reference changed or is no longer there.
+        """
+        sha256 = reference.record.sha256
+        target = self._root / later_reference_name(sha256)
+        for path, known in list(self._intact.items()):
+            if known != sha256:
+                continue
+            try:
+                data = path.read_bytes()
+            except OSError:
+                continue
+            if gain_library.bytes_sha256(data) != sha256:
+                continue
+            if path != target and not gain_library.has_label(data):
+                if not _has(target, data):
+                    with checksum_lists.replacing(target, sha256):
+                        write_file(target, data)
+                self._intact[target] = sha256
+            return
+        raise GainError(f"{self._root / reference.record.name}: changed or removed while it was used; retry")
 
     def write_eer(self, data: bytes) -> None:
         """Write the gain reference of rendered EER movies, under a longer name if the plain one is taken."""
         self._write(data, EER_GAIN_REFERENCE, later_eer_reference_name)
 
     def record_checksums(self) -> None:
-        """Add the references that this run wrote or used to the checksum lists."""
+        """Add the references written or used in this run to the checksum lists."""
         for path, sha256 in self._intact.items():
             if checksum_lists.recorded(path) is None:
                 checksum_lists.update(path.parent, {path.name: sha256})
@@ -158,7 +196,7 @@ class References:
         except (FileExistsError, NoHardLinksError):
             if not _has(target, data):
                 target = self._root / later(sha256)
-                # the name contains the checksum, so a file with other content is damaged
+                # the name contains the checksum, so a file with other content is damaged and is replaced
                 if not _has(target, data):
                     with checksum_lists.replacing(target, sha256):
                         write_file(target, data)
@@ -172,7 +210,7 @@ class References:
             return Reference(Gain(self._intact[path], path.name, reference.arithmetic.value), reference)
         except OSError as error:
             raise GainError(
-                f"{path}: gain reference not readable ({error.strerror}); check permissions and disk"
+                f"{path}: cannot read the gain reference ({error.strerror}); check permissions and disk"
             ) from error
 
 
@@ -187,10 +225,10 @@ def estimate_from(
     pool: Executor,
     on_row: Callable[[FrameRow], None],
 ) -> Estimation | None:
-    """Estimate the gain of the first movie from all movies with the same gain; all frames must have the same size.
+    """Estimate the gain of the first movie from all movies with this gain; all frames must have the same size.
 
-    Movies with another gain are skipped. If too many pixels have no common gain, the values may have been rounded more
-    than once, so a second estimate uses a tolerance.
+    Movies with another gain are skipped. If too many pixels have no common gain, their values may have been rounded
+    more than once, so a second estimate uses a tolerance.
 
     Returns
     -------
@@ -224,7 +262,7 @@ def _estimate(
                 for row in estimation.add_movie(movie, pool, limits):
                     on_row(row)
         except (CryofsError, OSError):
-            continue  # archiving the movie reports the error
+            continue  # the error is reported when the movie is archived
         if estimation.lacks_common_gain():
             return None
         if estimation.stable:

@@ -1,4 +1,4 @@
-"""Read a few rows of a movie as samples, from which compress decides how to store the movie."""
+"""Read a few rows of a movie as samples, which determine how compress stores the movie."""
 
 from collections.abc import MutableMapping
 from dataclasses import dataclass
@@ -15,20 +15,20 @@ _PLACES = 3
 
 @dataclass(frozen=True)
 class Sample:
-    """Complete rows of a frame, and their values with shape (rows, nx)."""
+    """Some rows of a frame and their values, shape (rows, nx)."""
 
     rows: slice
     values: NDArray[Any]
 
 
-# Samples of movies that are open: they are read once for as long as a movie stays open.
+# Samples of open movies, so that they are read once as long as a movie stays open.
 _taken: MutableMapping[SourceMovie, list[Sample]] = WeakKeyDictionary()
 
 
 def take_samples(movie: SourceMovie) -> list[Sample]:
     """Return samples from the bottom of the first frame, the middle of the middle frame and the top of the last frame.
 
-    The samples of an open movie are read only once.
+    The samples of an open movie are read once.
     """
     if (samples := _taken.get(movie)) is None:
         frames, ny, _ = movie.shape
@@ -47,10 +47,10 @@ def samples_taken(movie: SourceMovie) -> list[Sample] | None:
 
 
 def keep_samples(movie: SourceMovie, samples: list[Sample]) -> None:
-    """Keep the samples that another process took from the same file, so that they are not read again."""
+    """Store samples that another process took from the same file, so that they are not read again."""
     _taken[movie] = samples
 
 
 def sampled_bytes(movie: SourceMovie) -> int:
-    """Return the maximum memory of the samples of a movie in bytes."""
+    """Return the maximum size of the samples of a movie in memory, in bytes."""
     return _PLACES * _ROWS * movie.mrc_header.row_bytes

@@ -20,12 +20,12 @@ def dispatcher(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def object_code(function: Callable[..., None], signature: tuple[str | None, ...]) -> bytes:
-    """Return the object code of a kernel for given types of arguments.
+    """Return the object code of a kernel for given argument types.
 
     Parameters
     ----------
     signature : tuple
-        For each argument, the dtype of a contiguous array with one dimension, or None for an int64 number.
+        For each argument, the dtype of a contiguous one-dimensional array, or None for an int64 number.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def object_code(function: Callable[..., None], signature: tuple[str | None, ...]
 
 
 def _with_inlined(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a copy of a function in which numba can inline all called functions that are marked with `inlined`."""
+    """Return a copy of a function into which numba can inline all called functions marked with `inlined`."""
     names = dict(function.__globals__)
     for name in function.__code__.co_names:
         found: Any = names.get(name)

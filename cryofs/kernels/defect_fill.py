@@ -1,9 +1,9 @@
 """Fill defects of a rendered image with the mean of good neighbours.
 
-Neighbours are detector pixels, whose value is the mean of their pixels in the rendered image, because a few rendered
-pixels contain too few electrons. In the first pass, a defect with good pixels among its eight neighbours gets the mean
-of these pixels; each further pass fills the next defects inwards from the pixels of the previous pass. The passes are
-planned once for each gain reference, so that filling an image reads only the needed pixels.
+Neighbours are detector pixels. The value of a neighbour is the mean of its pixels in the rendered image, because single
+rendered pixels contain too few electrons. In the first pass, a defect with good pixels among its eight neighbours gets
+the mean of these pixels. Each further pass fills the next defects inwards from the pixels of the previous pass. The
+passes are planned once for each gain reference, so that filling an image reads only the pixels it needs.
 """
 
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-# Pixels from the rim of a defective area that are filled from neighbours; all deeper ones get the mean of the rim.
+# Number of passes: pixels deeper inside a defective area get the mean of its rim.
 _DEEPEST = 64
 _OUTSIDE, _DEFECT, _GOOD = 0, 1, 2
 
 
 @dataclass(frozen=True)
 class _Pass:
-    """One pass: for all means in order, the indices of neighbours, where each mean starts, and neighbours per mean."""
+    """A pass: the indices of neighbours for all its means in order, the start of each mean, and its neighbour count."""
 
     neighbours: NDArray[np.int32]
     starts: NDArray[np.int64]
@@ -33,20 +33,20 @@ class DefectFill:
     Attributes
     ----------
     gain : ndarray of float32, shape (upsampling * ny, upsampling * nx)
-        The gain, 0 for defects.
+        Gain factors, 0 for defects.
     """
 
     gain: NDArray[np.float32]
     _upsampling: int
     _places: NDArray[np.int64]  # flat indices of the defects in the image, ascending
     _cells: NDArray[np.int64]  # index of the detector pixel of each defect, in the order of the passes
-    _good: NDArray[np.int64]  # flat indices of the good detector pixels that are needed
+    _good: NDArray[np.int64]  # flat indices of the good detector pixels that the fill reads
     _passes: list[_Pass]
     _defects: int  # number of detector pixels with defects
 
     @classmethod
     def of(cls, gain: NDArray[np.float32], upsampling: int) -> Self:
-        """Return the plan for a gain reference, which must have good pixels."""
+        """Return the plan for a gain reference (float32, shape (ny, nx)), which must have good pixels."""
         places = np.flatnonzero(gain == 0)
         ny, nx = (length // upsampling for length in gain.shape)
         rows, columns = np.divmod(places, gain.shape[1])
@@ -59,7 +59,7 @@ class DefectFill:
         return cls(gain, upsampling, places, cells, good, passes, len(defects))
 
     def values(self, counts: NDArray[Any]) -> NDArray[np.float32]:
-        """Return the values of all defects of an image of counts, in the order of the image."""
+        """Return the values of all defects of an image of counts (float32, shape (n,)), in the order of the image."""
         end = len(self._good)
         known = np.zeros(end + self._defects, np.float32)
         known[:end] = self._means(counts)
@@ -72,13 +72,13 @@ class DefectFill:
         return known[len(self._good) + self._cells]
 
     def fill(self, rows: NDArray[np.float32], first: int, values: NDArray[np.float32]) -> None:
-        """Write the values of the defects into rows of an image; `first` is the number of the first of these rows."""
+        """Write the values of defects, shape (n,), into rows of an image, shape (rows, columns), from `first` on."""
         offset = first * rows.shape[1]
         start, end = np.searchsorted(self._places, (offset, offset + rows.size))
         rows.reshape(-1)[self._places[start:end] - offset] = values[start:end]
 
     def _means(self, counts: NDArray[Any]) -> NDArray[np.float32]:
-        """Return the mean of counts times gain for each needed good detector pixel."""
+        """Return the mean of counts times gain for each good detector pixel that the fill reads."""
         side = self._upsampling
         rows, columns = np.divmod(self._good, counts.shape[1] // side)
         within = rows, slice(None), columns
@@ -89,7 +89,7 @@ class DefectFill:
 
 
 def _plan(defective: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64], list[_Pass]]:
-    """Return the flat indices of needed good pixels, those of defects in the order of filling, and the passes."""
+    """Return the flat indices of good pixels to read, those of defects in the order of filling, and the passes."""
     width = defective.shape[1] + 2
     state = np.pad(np.where(defective, np.uint8(_DEFECT), np.uint8(_GOOD)), 1).reshape(-1)
     around = np.array([dy * width + dx for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx])
@@ -137,7 +137,7 @@ def _passes(found: list[tuple[NDArray[np.int64], NDArray[np.int64]]], known: NDA
 
 
 def _unpadded(places: NDArray[np.int64], width: int) -> NDArray[np.int64]:
-    """Convert flat indices of a grid with a margin of one pixel to those of the grid without margin."""
+    """Convert flat indices of a grid with a margin of one pixel to those of the grid without the margin."""
     rows, columns = np.divmod(places, width)
     unpadded: NDArray[np.int64] = (rows - 1) * (width - 2) + columns - 1
     return unpadded

@@ -1,8 +1,8 @@
 """Render electron events: decode and sum the event streams of a group of frames in one pass over the image.
 
-The image is rendered in bands of rows that fit in the processor cache. Each stream is decoded up to the end of a band
-before the next stream is decoded, so the image passes through the cache once instead of once per frame. Memory safety
-follows from the algorithm: an event is placed only if its pixel lies before the end of the band, even if the
+The image is rendered in bands of rows that fit into the processor's cache. Each stream is decoded up to the end of a
+band before the next stream is decoded, so the image passes through the cache once instead of once per frame. Memory
+safety follows from the algorithm: an event is placed only if its pixel lies before the end of the band, even if the
 stream is damaged. `cryofs.kernels.eer_streams` decodes.
 
 Decoding follows the EER specification: ``pixel += run length``; if the run length is all ones, continue; otherwise
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from cryofs.kernels.eer_streams import batch_layout, sum_streams
 
-# Bytes of the image per band; fits in the private cache of a core.
+# Size of a band in bytes, which fits into the private cache of a core.
 _BAND_BYTES = 1 << 19
 
 
@@ -33,7 +33,7 @@ class SummedEvents:
     events : ndarray of int64, shape (streams,)
         Number of events of each stream, or -1 if the stream is damaged.
     unread : ndarray of int64, shape (streams,)
-        Number of bits of each stream that follow its last event or run of all ones.
+        Number of bits of each stream after its last event or run of all ones.
     """
 
     image: NDArray[Any]
@@ -55,15 +55,15 @@ def sum_events(
     Parameters
     ----------
     words : ndarray of uint64
-        The streams, followed by two more words.
+        The streams, followed by two padding words.
     starts, ends : ndarray of int64
         First bit of each stream, and the first bit after it.
     shape : tuple
         Rows and columns of the detector.
     code : tuple
-        Bits of the run length, of sub-pixel x, of sub-pixel y, and of a code whose run length is all ones.
+        Sizes in bits of the run length, of sub-pixel x, of sub-pixel y, and of a code whose run length is all ones.
     upsampling : int
-        Image pixels per detector pixel along each axis: 1, 2 or 4, which needs 0, 1 or 2 sub-pixel bits.
+        Image pixels along each side of a detector pixel: 1, 2 or 4, which need 0, 1 or 2 sub-pixel bits.
     memory : ndarray or None
         Memory for the image, used only if it has exactly the size of the image.
 
@@ -89,13 +89,13 @@ def sum_events(
     intact = pixels == ny * nx
     events[~intact] = -1
     if not intact.all():
-        # damage is detected only at the end of a stream; it is rare, so the image is rendered again without the stream
+        # damage is detected only at the end of a stream, and is rare, so the image is rendered again without the stream
         image = sum_events(words, starts[intact], ends[intact], shape, code, upsampling, image).image
     return SummedEvents(image, events, ends - bits)
 
 
 def load() -> None:
-    """Load or compile the kernels for both image types, those of groups with few and with many frames."""
+    """Load or compile the kernels for both image types, which serve groups with few and with many frames."""
     for streams in (1, 256):
         bits = np.zeros(streams, np.int64)
         sum_events(np.zeros(2, np.uint64), bits, bits, (1, 1), (7, 2, 2, 7), 1)
@@ -104,7 +104,7 @@ def load() -> None:
 def _sub_pixel_places(x_bits: int, y_bits: int, upsampling: int, nx: int) -> NDArray[np.uint64]:
     """Return the offset of an event in the upsampled image from the corner of its pixel, for each sub-pixel value.
 
-    Sub-pixel values are stored with the highest bit inverted. Upsampling uses their high bits.
+    Sub-pixel values are stored with the highest bit inverted; upsampling uses their high bits.
     """
     shift = upsampling.bit_length() - 1
     stored = np.arange(1 << (x_bits + y_bits))

@@ -1,11 +1,11 @@
 """Convert gain references of EER movies to the grid of the rendered image and to the convention of MRC movies.
 
 The rules are those of RELION (EERRenderer::loadEERGain): pixels of a coarser reference are repeated, pixels of a finer
-reference are summed, and a reference that divides then becomes mean / value. A gain of zero marks a defect and stays
+reference are summed, and then a reference to divide by becomes mean / value. A gain of zero marks a defect and stays
 zero.
 
-RELION has no rule for invalid gain values; this module treats them as defects. Invalid values are NaN until the gain is
-resampled, so that every sum with an invalid value is a defect as well; then NaN becomes zero.
+RELION has no rule for invalid gain values; this module treats them as defects. Until the gain is resampled, invalid
+values are NaN, so that every sum with an invalid value is a defect as well; then NaN becomes zero.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 
 def resample(gain: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Return the gain with pixels repeated or summed to another grid.
+    """Return the gain on another grid (float32), with pixels repeated or summed.
 
     Parameters
     ----------
@@ -46,12 +46,12 @@ def check_ratio(stored: tuple[int, ...], shape: tuple[int, int]) -> None:
 
 
 def mark_defects(gain: NDArray[np.float32], *, divided: bool) -> NDArray[np.float32]:
-    """Return the gain with invalid values (infinite or negative) replaced by NaN.
+    """Return the gain (float32, same shape) with invalid values (infinite or negative) replaced by NaN.
 
     Parameters
     ----------
     divided : bool
-        Whether counts are divided by the gain; values so small that mean / value is infinite are then invalid too.
+        Whether counts are divided by the gain. If so, values for which mean / value is infinite are also invalid.
     """
     valid = np.isfinite(gain) & (gain >= 0)
     if divided and valid.any():
@@ -61,7 +61,7 @@ def mark_defects(gain: NDArray[np.float32], *, divided: bool) -> NDArray[np.floa
 
 
 def to_multiply(gain: NDArray[np.float32], *, divided: bool) -> NDArray[np.float32]:
-    """Return the gain as a multiplicative reference, 0 where it is 0 or NaN.
+    """Return the gain (float32, same shape) as a reference to multiply with, 0 where `gain` is 0 or NaN.
 
     Parameters
     ----------

@@ -1,12 +1,12 @@
 """Decode event streams into an image, band by band: in batches of codes, and code by code at the ends.
 
-A code begins where the previous code ends, and a run length of all ones has fewer bits than an event, so that decoding
-one code at a time would wait for the previous code each time. Therefore a batch first finds all run lengths of all ones
-in 64 bits with a few operations; after that, only a shift leads from one code to the next. If two streams are decoded
-in turn, the processor does not wait for this shift either.
+A code begins where the previous code ends, and a run length of all ones has fewer bits than an event, so decoding one
+code at a time would wait for the previous code each time. Therefore a batch first finds all run lengths of all ones in
+64 bits with a few operations; after that, a single shift leads from one code to the next. If two streams are decoded
+alternately, the processor does not wait for this shift either.
 
 Memory safety: a batch begins only where neither the stream nor the band can end inside the batch; elsewhere, each code
-is checked. All functions are in this file, because a kernel is compiled again only if the file of the kernel changes.
+is checked. All functions are in this file, because a kernel is compiled again only if its own file changes.
 """
 
 import numpy as np
@@ -14,14 +14,17 @@ from numpy.typing import NDArray
 
 from cryofs.kernels.object_code import Kernel, inlined
 
-# bits that are decoded together
+# Number of bits that are decoded together.
 _BATCH_BITS = 64
-# run lengths of these bits are all ones if three steps find so: pairs, fours, and fours that overlap
+# Supported sizes of run lengths in bits: three steps (pairs, fours, overlapping fours) find whether all bits are ones.
 _RUN_BITS = range(5, 9)
 
 
 def batch_layout(run_bits: int, sub_pixel_bits: int, long_bits: int) -> NDArray[np.uint64]:
-    """Return the parameters of batches for an event layout; the last one is the codes per batch, 0 if unsupported."""
+    """Return the parameters of batches for an event layout, shape (8,).
+
+    The last parameter is the number of codes in a batch, which is 0 if the layout is not supported.
+    """
     skipped = run_bits + sub_pixel_bits - long_bits
     is_supported = run_bits in _RUN_BITS and skipped & (skipped - 1) == 0
     codes = _BATCH_BITS // (run_bits + sub_pixel_bits) if is_supported else 0
@@ -40,12 +43,12 @@ def _decode_batch(  # type: ignore[no-untyped-def]
     last_step, run_mask, sub_pixel_mask, codes = layout[4], layout[5], layout[6], layout[7]
     one = np.uint64(1)
     word, down = bit >> np.uint64(6), bit & np.uint64(63)
-    # in two shifts, because a shift by 64 is undefined
+    # two shifts, because a shift by 64 is undefined
     chunk = (words[word] >> down) | ((words[word + one] << one) << (np.uint64(63) - down))
     ones = chunk & (chunk >> one)
     ones &= ones >> np.uint64(2)
     ones &= ones >> last_step
-    # bit `shift` shows whether the run length at the present place is of an event; masked, it is the bits that it adds
+    # bit `shift` is set if the run length at the present position belongs to an event; masked, it is the added bits
     is_event = ~ones << shift
     used, placed = np.uint64(0), np.uint64(0)
     for _ in range(codes):
@@ -100,8 +103,8 @@ def _decode_two_streams(  # type: ignore[no-untyped-def]
 ):
     """Place events of two streams in batches, without upsampling, up to near pixel `until`.
 
-    Advances `pixels`, `bits` and `events` of both streams. With upsampling, memory limits the speed, so that decoding
-    two streams in turn would not be faster.
+    The function advances `pixels`, `bits` and `events` of both streams. It does not support upsampling, because memory
+    then limits the speed, so that decoding two streams alternately would not be faster.
     """
     one, zero = np.uint64(1), np.uint64(0)
     pixel_limit, bit_limit = _last_starts(layout, until, ends[first])
@@ -136,13 +139,13 @@ def _decode_to_end(  # type: ignore[no-untyped-def]
     run_mask = np.uint64(longest)
     sub_pixel_mask = np.uint64((1 << (x_bits + y_bits)) - 1)
     run_shift = np.uint64(run_bits)
-    # image pixels by which the index of a row's first pixel exceeds `upsampling` times its detector index, per row
+    # for each row, image pixels by which the index of its first pixel exceeds `upsampling` times its detector index
     row_step = upsampling * (upsampling - 1) * nx
     placed = 0
     row_end = until if upsampling == 1 else pixel
     row_start = 0
     while pixel < until:
-        # load 64 bits starting at `bit`; in two shifts, because a shift by 64 is undefined
+        # loads 64 bits starting at `bit`; two shifts, because a shift by 64 is undefined
         word = bit >> 6
         down = np.uint64(bit & 63)
         chunk = (words[word] >> down) | ((words[word + 1] << np.uint64(1)) << (np.uint64(63) - down))
@@ -157,7 +160,7 @@ def _decode_to_end(  # type: ignore[no-untyped-def]
                     elif target == total:
                         pixel = total
                 return pixel, bit, placed
-            # a run of all ones places no event; adding 0 is faster than a branch that is hard to predict
+            # a run of all ones places no event; adding 0 is faster than an unpredictable branch
             placing = int(run != longest)
             taken = long_bits + placing * (event_bits - long_bits)
             bit += taken
@@ -179,9 +182,9 @@ def _decode_to_end(  # type: ignore[no-untyped-def]
 def sum_streams(  # type: ignore[no-untyped-def]
     words, code, layout, ny, nx, band_rows, upsampling, places, pixels, bits, ends, image, events
 ):
-    """Add all events to `image` (flat), and count them in `events`, which must be zeros.
+    """Add all events to `image` (flat), and count them in `events`, which must contain zeros.
 
-    Advances `pixels` to ny * nx for intact streams, and to larger values for damaged streams.
+    The function advances `pixels` to ny * nx for intact streams, and to larger values for damaged streams.
     """
     total = ny * nx
     columns, scale = np.uint64(nx), np.uint64(upsampling)

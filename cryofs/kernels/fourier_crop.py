@@ -1,8 +1,8 @@
 """Crop images in Fourier space: transform, keep the frequencies of a coarser grid, and transform back.
 
 The transforms are those of NumPy in single precision. A few rows at a time are transformed, and only the columns of the
-cropped spectrum are kept; then a few columns at a time are transformed. In addition to the image, this takes only the
-memory of the cropped columns, and dropped columns are never transformed.
+cropped spectrum are kept; then a few columns at a time are transformed. In addition to the image, this needs only
+memory for the cropped columns, and dropped columns are not transformed.
 
 The cropped spectrum equals that of RELION's motion correction (cropInFourierSpace): the Nyquist row of an even size is
 that of the negative frequency, and the imaginary part of the Nyquist column has no effect. There is no normalisation,
@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Pixels that are transformed together; they and their transform fit in the private cache of a core.
+# Number of pixels that are transformed together; with their transform, they fit into the private cache of a core.
 _PIXELS_AT_ONCE = 1 << 17
-# Columns that are copied together, at least: one line of the cache.
+# Minimum number of columns that are copied together: one cache line.
 _LEAST_COLUMNS = 8
 
 Shape = tuple[int, int]
@@ -26,16 +26,16 @@ Shape = tuple[int, int]
 def crop(
     rows: Callable[[int, int], NDArray[np.float32]], shape: Shape, cropped: Shape
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Yield the cropped image in blocks of rows, each with the number of the first row.
+    """Yield the cropped image in blocks of rows (float32, shape (n, columns)), each with the number of its first row.
 
     All rows of the image are requested before the first block is yielded.
 
     Parameters
     ----------
     rows : callable
-        Returns the rows of the image from one number to another (exclusive); the next call may overwrite the array.
+        Returns the rows of the image between two row numbers (exclusive). The next call may overwrite the array.
     shape, cropped : tuple
-        Numbers of rows and columns of the image and of the cropped image.
+        Rows and columns of the image, and of the cropped image.
     """
     spectrum = np.empty((shape[0], cropped[1] // 2 + 1), np.complex64)
     _transform_rows(rows, shape, spectrum)
@@ -47,7 +47,7 @@ def crop(
 
 
 def spectrum_bytes(shape: Shape, cropped: Shape) -> int:
-    """Return the size in bytes of the cropped columns, the memory that `crop` needs in addition to a few rows."""
+    """Return the size of the cropped columns in bytes, which `crop` allocates in addition to a few rows."""
     return shape[0] * (cropped[1] // 2 + 1) * np.dtype(np.complex64).itemsize
 
 

@@ -1,7 +1,7 @@
-"""Convert counts to values, the inverse of `cryofs.kernels.to_counts`. Frame rows are page rows in reverse order.
+"""Convert counts to values, the inverse of `cryofs.kernels.to_counts`.
 
-NumPy alone supports all conversions, so that a mount does not wait for a compiler; after `load_compiled`, compiled code
-performs the most common one.
+Frame rows are page rows in reverse order. NumPy alone supports all conversions, so that a mount does not wait for a
+compiler; after `load_compiled`, compiled code performs the most common one.
 """
 
 import math
@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from cryofs.kernels.orientation import Orientation
 
-# The compiled multiplication, after `load_compiled`.
+# The compiled multiplication; None until `load_compiled`.
 _multiply: Callable[[NDArray[Any], NDArray[np.float32], int, NDArray[np.float32]], bool] | None = None
 
 
 class Arithmetic(StrEnum):
-    """Arithmetic that the camera software used to compute float32 values from counts, as determined by cryofs."""
+    """Arithmetic with which the camera software computed float32 values from counts."""
 
     SINGLE = "count x gain in float32"
     DOUBLE = "count x gain in float64, rounded to float32"
@@ -35,7 +35,7 @@ class GainReference:
     Attributes
     ----------
     gain : ndarray of float32, shape (ny, nx)
-        Factor of the counts. The products are exact to the last bit for SINGLE, and approximate for other arithmetic.
+        Factors of the counts. The products are exact to the last bit for SINGLE, and approximate for other arithmetic.
     detail : ndarray of float32 or None
         For DOUBLE, gain + detail is the exact gain; for RECIPROCAL, detail is the divisor of the counts; otherwise
         None.
@@ -44,13 +44,13 @@ class GainReference:
     gain: NDArray[np.float32]
     arithmetic: Arithmetic = Arithmetic.SINGLE
     detail: NDArray[np.float32] | None = None
-    # the gain of DOUBLE, computed on first use; the lock keeps threads from allocating it several times
+    # the gain of DOUBLE, computed at the first use; the lock prevents several threads from allocating it
     _doubles: list[NDArray[np.float64]] = field(default_factory=list, init=False, repr=False)
     _doubles_lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Numbers of rows and columns."""
+        """Number of rows and columns."""
         ny, nx = self.gain.shape
         return ny, nx
 
@@ -67,12 +67,12 @@ class GainReference:
         return self._doubles[0]
 
     def restore_part(self, stored: NDArray[Any], row: int, first: int, values: NDArray[np.float32]) -> None:
-        """Restore consecutive values of shape (n,), which may start and end inside a row, as `restore` does.
+        """Restore consecutive values, shape (n,), which may begin and end inside a row; see `restore`.
 
         Parameters
         ----------
         stored : ndarray, shape (rows, nx)
-            Page rows with the frame rows from `row` on.
+            Page rows that contain the frame rows from `row` on.
         first : int
             Flat index of the first value, relative to the start of that row.
         """
@@ -88,12 +88,12 @@ class GainReference:
     def restore(
         self, stored: NDArray[Any], rows: slice, values: NDArray[np.float32], columns: slice = slice(None)
     ) -> None:
-        """Restore the frame rows `rows`, or some columns of these rows, from the same page rows into `values`.
+        """Restore the frame rows `rows`, or some of their columns, from the same page rows into `values` (same shape).
 
         The caller restores exceptions afterwards.
         """
         counts = stored[::-1]
-        # a reference may contain NaN and infinities
+        # a reference may contain NaN and infinity
         with np.errstate(all="ignore"):
             if self.arithmetic is Arithmetic.DOUBLE:
                 np.multiply(counts, self._double()[rows, columns], out=values, casting="same_kind")
@@ -115,7 +115,7 @@ def load_compiled() -> None:
 
 
 def _rectangles(first: int, end: int, nx: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield at most three rectangles that cover a range of values, as first and last row, first and last column."""
+    """Yield at most three rectangles that cover a range of values: first and last row, first and last column."""
     top, left = divmod(first, nx)
     bottom, right = divmod(end, nx)
     if top == bottom:
@@ -131,21 +131,21 @@ def _rectangles(first: int, end: int, nx: int) -> Iterator[tuple[int, int, int, 
 
 
 def array_in(memory: NDArray[Any] | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return an uninitialised array, which uses the start of `memory` (of any shape and type) if it is not None."""
+    """Return an uninitialised array, which uses the start of `memory` (any shape and type) unless it is None."""
     if memory is None:
         return np.empty(shape, dtype)
     return memory.reshape(-1).view(np.uint8)[: math.prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
 
 
 def widen(stored: NDArray[Any], values: NDArray[Any]) -> None:
-    """Convert page rows to frame rows of the original type in `values`; the caller restores exceptions afterwards."""
+    """Convert page rows to frame rows in `values`, both of shape (rows, nx); the caller then restores exceptions."""
     with np.errstate(invalid="ignore", over="ignore"):
         np.copyto(values, stored[::-1], casting="unsafe")
 
 
 @dataclass(frozen=True, eq=False)
 class ExceptionValues:
-    """Values of some rows that counts do not reproduce, with ascending positions in the flattened rows.
+    """Values of some rows that counts do not reproduce; positions are ascending indices into the flattened rows.
 
     Attributes
     ----------
@@ -156,7 +156,7 @@ class ExceptionValues:
     near : ndarray of int64
         Positions of near exceptions, which differ from the restored value only in the last bits.
     steps : ndarray of int8
-        Difference of near exceptions in steps of the last bit: bits of the value minus bits restored.
+        Differences of near exceptions in last bits: bits of the value minus bits of the restored value.
     """
 
     positions: NDArray[np.int64]
@@ -166,12 +166,12 @@ class ExceptionValues:
 
     @classmethod
     def far(cls, positions: NDArray[np.int64], originals: NDArray[Any]) -> "ExceptionValues":
-        """Return an instance that contains only far exceptions."""
+        """Return an instance with only far exceptions; both arrays have shape (n,)."""
         return cls(positions, originals, np.empty(0, np.int64), np.empty(0, np.int8))
 
     @classmethod
     def joined(cls, parts: "Sequence[tuple[int, ExceptionValues]]") -> "ExceptionValues":
-        """Return the exceptions of adjacent row blocks, given with the flat index of their first value, ascending."""
+        """Return the exceptions of adjacent row blocks, in ascending order, each with the index of its first value."""
         return cls(
             np.concatenate([start + part.positions for start, part in parts]),
             np.concatenate([part.originals for _, part in parts]),
@@ -185,7 +185,7 @@ class ExceptionValues:
         return len(self.positions) + len(self.near)
 
     def within(self, start: int, end: int) -> "ExceptionValues":
-        """Return the exceptions between two flat indices, with positions relative to the first index."""
+        """Return the exceptions between two flat indices, with positions relative to `start`."""
         if not self.count:
             return self
         far, near = (
@@ -196,7 +196,7 @@ class ExceptionValues:
         )
 
     def put_back(self, values: NDArray[Any]) -> None:
-        """Write the exceptions into restored rows; raise IndexError if a position is outside the rows."""
+        """Write the exceptions into restored rows, shape (rows, n); raise IndexError for positions outside."""
         if not self.count:
             return
         bits = values.reshape(-1).view(self.originals.dtype)

@@ -1,14 +1,14 @@
-"""Gain estimation: the greatest common divisor of the values of each pixel, exact to the last bit of a float32.
+"""Estimate gains: the greatest common divisor of the values of each pixel, exact to the last bit of a float32.
 
 The values of a gain-normalised counting movie are float32(count) * gain, rounded. RELION's estimator
-(relion_convert_to_tiff --estimate_gain) takes the smallest positive value seen. Here a value that is not a multiple of
-the estimate refines it by Euclid's algorithm, so that 3 g and 2 g give g even if g itself never occurs. Rounding is
+(relion_convert_to_tiff --estimate_gain) uses the smallest positive value seen. Here a value that is not a multiple of
+the estimate refines it by Euclid's algorithm, so that 3 g and 2 g give g even if g itself does not occur. Rounding is
 modelled exactly: each value confines the gain to the interval of real numbers whose product with the count rounds to
-that value, and the estimate is a float32 in the intersection of these intervals, so it reproduces the values. After 16
+that value. The estimate is a float32 in the intersection of these intervals, so it reproduces the values. After 16
 agreeing values a pixel is settled, and further agreeing values no longer narrow the intersection. This affects only a
 pixel whose first 16 values all share a factor, and costs it an exception or two.
 
-Defective pixels contain averages of their neighbours, which have no common divisor. Their reliability never becomes
+Defective pixels contain averages of their neighbours, which have no common divisor. Their reliability does not become
 positive, and `GainEstimate.reference` sets them to 1.0.
 """
 
@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from cryofs.codecs.compiled import compiled
 
 # Largest denominator of a continued fraction. A larger divisor would mean that no two counts so far share a factor,
-# which happens at defects by chance, but practically never at a counting pixel.
+# which happens at defects by chance, but practically not at a counting pixel.
 _MAX_DIVISOR = 64
-# Gains of neighbours may have a common divisor too (both are 281.74 / k); implausibly large counts reveal it.
+# Gains of neighbours may also have a common divisor (both are 281.74 / k), which implausibly large counts reveal.
 _MAX_COUNT_REFINING = 255
 _MAX_COUNT = 65535
 _MAX_COUNT_F4 = np.float32(_MAX_COUNT)
@@ -33,16 +33,16 @@ _QUOTIENT_TOLERANCE = 2.0**-22
 # (about 2**-25 / count), and far larger than the rounding error of the interval arithmetic, which _SLACK covers.
 _OPEN_END = 2.0**-40
 _SLACK = 2.0**-44
-# Weight of a mismatch in agreeing values; the reliability of a pixel that starts over is minus this.
+# Weight of a mismatch in agreeing values; a pixel that starts again has the negative weight as its reliability.
 _MISMATCH_COST = 8
 _MAX_RELIABILITY = np.int16(30000)
-# Number of agreeing values after which the interval is no longer narrowed: so many counts of a pixel practically never
-# share a factor.
+# Number of agreeing values after which the interval is no longer narrowed, because that many counts of a pixel
+# practically never share a factor.
 _SETTLED = 16
 # Adding and subtracting 1.5 * 2**23 rounds a float32 below 2**22 to the nearest integer.
 _ROUND = np.float32(12582912.0)
 
-# Largest difference between a value and count x gain that RELION accepts; it reads the reference as float32.
+# Maximum difference between a value and count x gain that RELION accepts; it reads the reference as float32.
 _RELION_TOLERANCE = np.float32(1e-4)
 
 CHANGED, MISMATCH, NEGATIVE, BECAME_RELIABLE = range(4)
@@ -50,17 +50,17 @@ CHANGED, MISMATCH, NEGATIVE, BECAME_RELIABLE = range(4)
 
 @dataclass
 class GainEstimate:
-    """State of the estimation of each pixel. All arrays have shape (ny, nx), rows in frame order.
+    """State of the estimation of each pixel, in arrays of shape (ny, nx), rows in frame order.
 
     Attributes
     ----------
     gain : ndarray of float32
-        Current estimate, 0 where no value was seen.
+        Current estimate; 0 for pixels without values.
     low, high : ndarray of float32
-        Interval of gains consistent with the values seen, as offsets relative to `gain`; NaN where `gain` itself is the
-        only value seen.
+        Interval of gains consistent with all values, as offsets relative to `gain`; NaN if `gain` is the only value so
+        far.
     reliability : ndarray of int16
-        Number of agreeing values minus weighted mismatches; 0 if no value was seen, positive for a usable estimate.
+        Number of agreeing values minus weighted mismatches; 0 for pixels without values, positive for a valid gain.
     mismatched : ndarray of bool
         Pixels that ever had a negative value, or a value farther than 1e-4 from all multiples of the estimate and
         without a common divisor. RELION never accepts these as reliable, and stops at another such value.
@@ -79,17 +79,17 @@ class GainEstimate:
         return cls(gain, low, high, np.zeros((ny, nx), np.int16), np.zeros((ny, nx), np.bool_))
 
     def rows(self, rows: slice) -> "GainEstimate":
-        """Return a copy of the estimate of some rows, for trial updates."""
+        """Return a copy of the estimate for some rows, for trial updates."""
         parts = (self.gain, self.low, self.high, self.reliability, self.mismatched)
         gain, low, high, reliability, mismatched = (part[rows].copy() for part in parts)
         return GainEstimate(gain, low, high, reliability, mismatched)  # type: ignore[arg-type]
 
     def reference(self) -> NDArray[np.float32]:
-        """Return the multiplicative gain reference, 1.0 at defects and at pixels without values."""
+        """Return the reference to multiply counts with (float32), 1.0 at defects and at pixels without values."""
         return np.where(self.reliability > 0, self.gain, np.float32(1))
 
     def relion_reliability(self) -> NDArray[np.int16]:
-        """Return a reliability map as read by RELION's converter.
+        """Return the reliability map that RELION's converter reads (int16, shape (ny, nx)).
 
         At pixels with a reliability of 50 or more, the converter divides values by the gain, and stops at a value that
         is not a multiple of the gain. At all other pixels, the converter keeps the values.
@@ -99,7 +99,7 @@ class GainEstimate:
 
     @property
     def share_without_gain(self) -> float:
-        """Fraction of the pixels with data that have no common divisor."""
+        """Share of the pixels with values that have no common divisor."""
         seen = self.gain != 0
         without = np.count_nonzero(seen & (self.reliability <= 0))
         return without / max(int(np.count_nonzero(seen)), 1)
@@ -115,14 +115,14 @@ class GainEstimate:
         ----------
         values : ndarray of float32, shape (frames, rows, nx)
         thresh : int
-            Smallest reliability of a pixel that counts as reliable.
+            Minimum reliability of a reliable pixel.
         tolerance : float
-            Largest difference between a value and the rounded product, in steps of the last bit.
+            Maximum difference between a value and the rounded product, in last bits.
 
         Returns
         -------
         ndarray of int64, shape (frames, 4)
-            Pixels changed, mismatches, negative values, and the net number of pixels that became reliable.
+            For each frame: changed pixels, mismatches, negative values, net number of pixels that became reliable.
         """
         statistics = np.zeros((len(values), 4), np.int64)
         band = slice(first_row, first_row + values.shape[1])
@@ -185,7 +185,7 @@ def _update_odd(  # type: ignore[no-untyped-def]
             below, above, divisor = _intersect(value, gain[x], low[x], high[x], tolerance)
         if below <= above * (1.0 + _SLACK):
             old = gain[x]
-            # There may be no float32 between the two ends while the estimate is still a multiple of the gain.
+            # there may be no float32 between the ends, although the estimate is still a multiple of the gain
             if divisor > 1 or not below <= old <= above:
                 gain[x] = 0.5 * (below + above)
             low[x] = below / np.float64(gain[x]) - 1.0
@@ -206,7 +206,7 @@ def _update_odd(  # type: ignore[no-untyped-def]
 
 @compiled
 def _intersect(value, gain, low, high, tolerance):  # type: ignore[no-untyped-def]
-    """Return the interval of the common divisor of estimate and value (empty if none), and estimate / divisor."""
+    """Return the interval of the common divisor of estimate and value (empty without one), and estimate / divisor."""
     old = np.float64(gain)
     multiple = (value / gain + _ROUND) - _ROUND
     if multiple * gain == value and multiple <= _MAX_COUNT_F4:
@@ -225,7 +225,7 @@ def _intersect(value, gain, low, high, tolerance):  # type: ignore[no-untyped-de
 
 @compiled
 def _common_divisor(quotient, tolerance):  # type: ignore[no-untyped-def]
-    """Return the smallest (count, divisor) with count / divisor = quotient, by Euclid's algorithm; (0, 0) if none."""
+    """Return the smallest (count, divisor) with count / divisor = quotient, by Euclid's algorithm, or (0, 0)."""
     count, count_before = 1.0, 0.0
     divisor, divisor_before = 0.0, 1.0
     rest = quotient

@@ -1,10 +1,11 @@
-"""Estimate gains with more precision than float32, from values whose counts are known.
+"""Estimate gains with more precision than float32, from values with known counts.
 
 A float32 gain does not reproduce movies whose camera software multiplied in double precision, or divided by the
 reciprocal. As in `cryofs.kernels.gain_estimate`, each value confines the real gain to an interval whose products with
 the count round to that value. Any gain in the intersection reproduces all values; for a reciprocal gain, the
 intersection contains the reciprocal of a float32. An empty intersection means that values were rounded more than once.
-The gain is then the sum of the values divided by the sum of the counts, and values differ from it in their last bits.
+The gain is then the sum of the values divided by the sum of the counts, and values differ from its products in their
+last bits.
 """
 
 from dataclasses import dataclass
@@ -17,13 +18,13 @@ from cryofs.kernels.from_counts import Arithmetic, GainReference
 from cryofs.kernels.gain_estimate import interval
 
 _MAX_COUNT = 65535
-# Largest relative distance between a value and the nearest multiple of the gain: about 64 steps of the last bit.
+# Maximum relative distance between a value and the nearest multiple of the gain: about 64 last bits.
 _FARTHEST = 2.0**-18
 
 
 @dataclass
 class Refinement:
-    """State of the refinement of a row block. All arrays have shape (rows, nx).
+    """State of the refinement of a row block, in arrays of shape (rows, nx).
 
     Attributes
     ----------
@@ -43,18 +44,18 @@ class Refinement:
 
     @classmethod
     def of(cls, gain: NDArray[np.float32]) -> "Refinement":
-        """Return a refinement of `gain` without any data."""
+        """Return a refinement of `gain`, shape (rows, nx), without values."""
         low, value_sum, count_sum = (np.zeros(gain.shape, np.float64) for _ in range(3))
         return cls(gain, low, np.full(gain.shape, np.inf), value_sum, count_sum)
 
     def update(self, values: NDArray[np.float32]) -> None:
-        """Update the state with the rows of several frames, shape (frames, rows, nx)."""
+        """Update the state with rows of several frames (float32, shape (frames, rows, nx))."""
         _update(values, self.gain, self.low, self.high, self.value_sum, self.count_sum)
 
     def references(self) -> dict[Arithmetic, GainReference]:
-        """Return the best references of these rows for each arithmetic other than SINGLE."""
+        """Return the best reference of these rows for each arithmetic other than SINGLE."""
         seen = self.count_sum > 0
-        # values that are not multiples of a gain may overflow float32; they become exceptions later
+        # values that are not multiples of a gain may overflow float32, and become exceptions later
         with np.errstate(all="ignore"):
             inside = np.where(self.low <= self.high, 0.5 * (self.low + self.high), self.value_sum / self.count_sum)
             gain = np.where(seen, inside, self.gain)

@@ -26,7 +26,7 @@ _SIGNATURES = [
 
 @compiled_for(*_SIGNATURES)
 def _multiply(counts, gain, nx, first, values):  # type: ignore[no-untyped-def]
-    """Compute `values` from the flat index `first` on; `counts` and `gain` contain the same rows in opposite order."""
+    """Compute `values` from the flat index `first` on; `counts` and `gain` have the same rows in opposite order."""
     rows = len(counts) // nx
     done = np.int64(0)
     while done < len(values):
@@ -40,7 +40,7 @@ def _multiply(counts, gain, nx, first, values):  # type: ignore[no-untyped-def]
 
 
 def multiply(counts: NDArray[Any], gain: NDArray[np.float32], first: int, values: NDArray[np.float32]) -> bool:
-    """Compute `values` by compiled code; return False if the code does not support the arrays.
+    """Compute `values` with compiled code; return False if the code does not support the arrays.
 
     Parameters
     ----------

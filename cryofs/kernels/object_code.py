@@ -1,10 +1,10 @@
 """Store the machine code of kernels in files, so that kernels run without numba.
 
 Importing numba takes a third of a second, which would delay the first read of a movie. Numba compiles a kernel once;
-after that, llvmlite alone loads the object code in a few milliseconds. A file is used only with the same source,
-libraries and processor, and only if its checksum matches.
+after that, llvmlite alone loads the object code in a few milliseconds. A file is used only if source, libraries,
+processor and checksum match.
 
-Threads: any thread may call a kernel; a lock is held while code is compiled or loaded.
+Thread safety: any thread may call a kernel; a lock is held while code is compiled or loaded.
 """
 
 import contextlib
@@ -29,17 +29,17 @@ _Signature = tuple[str | None, ...]
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """Mark a function that kernels of the same file may call; it is inlined in each calling kernel. Return it."""
+    """Mark a function for inlining in kernels of the same file, and return it."""
     vars(function)["is_inlined"] = True
     return function
 
 
 class Kernel:
-    """A compiled function with arguments that are int64 numbers or contiguous arrays with one dimension.
+    """A compiled function whose arguments are int64 numbers or contiguous one-dimensional arrays.
 
-    The function must not return a value, raise an error or allocate memory. It is compiled for each combination of
-    array types at the first call. If the environment contains settings of numba, such as NUMBA_DISABLE_JIT, numba
-    compiles and runs the function instead.
+    The function must not return a value, raise an error or allocate memory. It is compiled at the first call with each
+    combination of array types. If the environment contains settings of numba, such as NUMBA_DISABLE_JIT, numba compiles
+    and runs the function instead.
     """
 
     def __init__(self, function: Callable[..., None]):
@@ -48,7 +48,7 @@ class Kernel:
         self._loaded: dict[_Signature, Callable[..., None]] = {}
 
     def __call__(self, *arguments: _Argument) -> None:
-        """Run the kernel without the interpreter lock, so that other threads run at the same time."""
+        """Run the kernel with the interpreter's lock released, so that other threads can run."""
         signature = tuple(one.dtype.str if isinstance(one, np.ndarray) else None for one in arguments)
         with self._lock:
             run = self._loaded.get(signature)
@@ -92,7 +92,7 @@ def _entry(code: bytes, name: str, signature: _Signature) -> Callable[..., None]
     from llvmlite import binding
 
     with contextlib.suppress(RuntimeError):
-        # newer versions do this by themselves, and raise this error
+        # newer versions of llvmlite initialize LLVM themselves, and raise this error
         binding.initialize()
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
@@ -102,24 +102,24 @@ def _entry(code: bytes, name: str, signature: _Signature) -> Callable[..., None]
     engine.finalize_object()
     kinds = [kind for one in signature for kind in ([ctypes.c_int64] if one is None else _ARRAY)]
     prototype = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *kinds)
-    # calls release the lock of the interpreter
+    # calls release the interpreter's lock
     call = prototype(engine.get_function_address(ENTRY))
 
     def run(*arguments: _Argument) -> None:
-        # where numba stores the result, and an error
+        # memory for the result and the error that numba returns
         result, error = ctypes.c_void_p(), ctypes.c_void_p()
         flat = [part for one in arguments for part in _flat(one)]
         if call(ctypes.addressof(result), ctypes.addressof(error), *flat):
             raise RuntimeError(f"{name}: unexpected error in compiled code")
 
-    # the code lives as long as its engine
+    # keeps the engine alive, because the code is freed with it
     vars(run)["engine"] = engine
     return run
 
 
-# The name of the function in object code.
+# Name of the function in object code.
 ENTRY = "cryofs_kernel"
-# An array as numba passes it: reference count, owner, items, bytes an item, data, shape, strides.
+# Array in the form of numba's calls: reference count, owner, items, bytes per item, data, shape, strides.
 _ARRAY = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, *2 * [ctypes.c_int64]]
 
 

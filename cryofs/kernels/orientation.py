@@ -1,4 +1,4 @@
-"""Define the eight orientations of an image."""
+"""The eight orientations of an image."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Orientation:
-    """A turn of an image in the order of an MRC file (row 0 first): `numpy.rot90` `rot90` times, then columns reversed.
+    """A turn of an image in MRC order (row 0 first): `rot90` times `numpy.rot90`, then the columns reversed if `flip`.
 
     Attributes
     ----------
@@ -28,12 +28,12 @@ class Orientation:
         return f"rot{90 * self.rot90}" + ("-flip" if self.flip else "")
 
     def turned(self, image: NDArray[Any]) -> NDArray[Any]:
-        """Return a view of an image in this orientation."""
+        """Return a view of an image, shape (ny, nx), in this orientation."""
         turned = np.rot90(image, self.rot90)
         return turned[:, ::-1] if self.flip else turned
 
     def turned_shape(self, shape: tuple[int, int]) -> tuple[int, int]:
-        """Return the numbers of rows and columns of a turned image."""
+        """Return the number of rows and columns of a turned image."""
         return shape if self.rot90 % 2 == 0 else (shape[1], shape[0])
 
 
@@ -42,5 +42,5 @@ ORIENTATIONS = tuple(Orientation(rot90, flip) for flip in (False, True) for rot9
 
 
 def orientation_of(name: str | None) -> Orientation:
-    """Return the orientation with this name on the command line; None stands for an image that is not turned."""
+    """Return the orientation with this name on the command line; None stands for the upright orientation."""
     return UPRIGHT if name is None else next(orientation for orientation in ORIENTATIONS if orientation.name == name)

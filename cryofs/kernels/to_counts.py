@@ -1,8 +1,8 @@
-"""Convert values to counts, exact to the last bit. `cryofs.kernels.from_counts` is the inverse.
+"""Convert values to counts, exact to the last bit; `cryofs.kernels.from_counts` is the inverse.
 
 A value is stored as a count only if restoring it reproduces its bits exactly. Every other value (a defect, NaN,
 infinity, -0.0, a negative value, a count beyond the stored type, any value under a wrong gain) is an exception, stored
-as its bits. A wrong gain therefore costs space, never correctness. Page rows are frame rows in reverse order.
+as its bits. A wrong gain therefore costs space but not correctness. Page rows are frame rows in reverse order.
 """
 
 from dataclasses import dataclass
@@ -22,11 +22,11 @@ _ZERO_F4 = np.float32(0)
 # sum. Unlike rint, this compiles to vector instructions.
 _SHIFT_F4 = np.float32(12582912.0)
 _SHIFT_BITS = 0x4B400000
-# Largest difference of a near exception from the restored value, in steps of the last bit; fits an int8.
+# Maximum difference of a near exception from the restored value in last bits; fits an int8.
 _NEAR = 127
 _ARITHMETICS = list(Arithmetic)
-# Number of values converted at a time, such that they and their intermediates fit in the first-level cache. It is also
-# the initial capacity for exceptions; doubling it always makes room for those of another piece.
+# Number of values converted at a time, such that they and their intermediates fit into the first-level cache. It is
+# also the initial capacity for exceptions; doubling it always makes room for those of another piece.
 _PIECE = 512
 _DOUBLE, _RECIPROCAL = _ARITHMETICS.index(Arithmetic.DOUBLE), _ARITHMETICS.index(Arithmetic.RECIPROCAL)
 
@@ -99,7 +99,7 @@ def divide(
 
 @compiled
 def _divide(values, gain, detail, arithmetic, stored, limit):  # type: ignore[no-untyped-def]
-    """Convert values to counts in `stored`, and return figures and exceptions.
+    """Convert values to counts in `stored`, and return statistics and exceptions.
 
     Returns the highest true count, the number of exceptions that are counts, and the positions, bits and steps of all
     exceptions.
@@ -131,7 +131,7 @@ def _divide(values, gain, detail, arithmetic, stored, limit):  # type: ignore[no
             _restore(shifted[:size], piece_gain, piece_detail, arithmetic, restored)
             different = np.int32(0)
             for x in range(size):
-                # the sign of a computed NaN depends on the machine, so a NaN is always an exception
+                # NaN is always an exception, because the sign of a computed NaN depends on the processor
                 different += np.int32((restored_bits[x] != piece_bits[x]) | (restored[x] != restored[x]))
             page = stored[rows - 1 - row, first : first + size]
             for x in range(size):
@@ -156,7 +156,7 @@ def _divide(values, gain, detail, arithmetic, stored, limit):  # type: ignore[no
 
 @compiled
 def _restore(shifted, gain, detail, arithmetic, restored):  # type: ignore[no-untyped-def]
-    """Compute the values of counts exactly as `GainReference.restore` does."""
+    """Compute the values of counts in the same way as `GainReference.restore`."""
     if arithmetic == _DOUBLE:
         for x in range(len(shifted)):
             double = np.float64(gain[x]) + np.float64(detail[x])
@@ -171,7 +171,7 @@ def _restore(shifted, gain, detail, arithmetic, restored):  # type: ignore[no-un
 
 @compiled
 def _collect(values, restored, start, positions, originals, steps):  # type: ignore[no-untyped-def]
-    """Write the positions, bits and steps of values that counts do not restore; `start` is the first position."""
+    """Write the positions, bits and steps of values that counts do not restore; positions begin at `start`."""
     bits, restored_bits = values.view(np.uint32), restored.view(np.uint32)
     found = 0
     for x in range(len(values)):
@@ -210,7 +210,7 @@ def _doubled(array):  # type: ignore[no-untyped-def]
 def narrow(
     values: NDArray[Any], dtype: np.dtype[Any], columns: int | None = None, memory: NDArray[np.uint8] | None = None
 ) -> Counts:
-    """Convert rows to another type without a gain: values become counts, or remain floats in a float type.
+    """Convert rows to another type without a gain: values become counts, or stay floats in a float type.
 
     Parameters
     ----------
@@ -251,7 +251,7 @@ def _narrow_integers(
     values: NDArray[Any], dtype: np.dtype[Any], columns: int, memory: NDArray[np.uint8] | None
 ) -> Counts:
     limits, own = np.iinfo(dtype), np.iinfo(values.dtype)
-    # negative values are large as unsigned integers, so one pass is enough if there are none
+    # negative values are large as unsigned integers, so one pass suffices if there are none
     highest = int(values.view(f"u{values.itemsize}").max())
     lowest = 0
     if highest > own.max:
@@ -278,7 +278,7 @@ def _rounded(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def _whole_numbers(values: NDArray[Any]) -> NDArray[Any]:
-    """Return the values that a wider count type could store."""
+    """Return the values that a wider integer type could store."""
     with np.errstate(invalid="ignore"):
         values = values.astype(np.float32)
         # no integer type has -0.0 or NaN

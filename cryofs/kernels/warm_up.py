@@ -15,7 +15,7 @@ def load() -> None:
     GainEstimate.empty(2, 3).update(0, values[np.newaxis], 50)
     Refinement.of(values).update(values[np.newaxis])
     for dtype in (np.dtype("u1"), np.dtype("u2")):
-        # a fractional count is an exception, so the kernel that collects them is loaded too
+        # a fractional count is an exception, so the kernel that collects exceptions is loaded too
         to_counts.divide(values * np.float32(1.5), GainReference(values), slice(0, 2), dtype)
     data = np.zeros(100, np.uint8)
     huffman_encoder.encode(data)

@@ -1,1 +1,1 @@
-"""Movies: one module for each kind, each of which returns frames as the bytes of an MRC file."""
+"""Kinds of movies, one module each; every kind returns its frames as the bytes of an MRC file."""

@@ -37,7 +37,7 @@ from cryofs.storage.byte_source import ByteSource, LocalFile
 
 
 class ArchivedMovie(Movie):
-    """A movie in an archive.
+    """An archived movie, read as its original.
 
     Parameters
     ----------
@@ -46,9 +46,9 @@ class ArchivedMovie(Movie):
     gains : GainLibrary
         Library in which the gain reference is searched, from `path` upwards, when the first frame is read.
     pool : Executor or None
-        Decodes the strips of a frame in parallel; its tasks never wait for one another.
+        Thread pool that decodes the strips of a frame in parallel. Its tasks must not wait for one another.
     source : LocalFile or None
-        The file, if it is open already; the movie closes it.
+        The open file, which the movie closes; None to open `path`.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class ArchivedMovie(Movie):
 
     @property
     def record(self) -> Record:
-        """Record of the original in the file."""
+        """Record of the original, read from the end of the file."""
         return self.file.record
 
     @property
@@ -94,30 +94,30 @@ class ArchivedMovie(Movie):
 
     @property
     def stored_bytes(self) -> int:
-        """Size of the TIFF file."""
+        """Size of the TIFF file in bytes."""
         return self.file.source.size
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of a row of the original."""
+        """Size of a row of the original in bytes."""
         return self.layout.frame_bytes // self.page_layout.ny
 
     def row_block(self, row: int) -> range | None:
-        """Return the rows that are decoded together with a row, or None if only whole frames are decoded."""
+        """Return the row block that contains a row, or None if only whole frames can be decoded."""
         return self.page_layout.row_block(row) if self.file.has_row_blocks else None
 
     def decoded_bytes(self, rows: range | None = None) -> int:
-        """Return the bytes of memory that a decoded frame or row block takes."""
+        """Return the size of a decoded frame or row block in memory, in bytes."""
         return super().decoded_bytes(rows) if self._held is None else self._held.held_bytes(rows)
 
     @property
     def scale(self) -> float:
-        """Factor of fractions that are whole numbers."""
+        """Factor from electrons to pixel values for scaled fractions; 1 for all other movies."""
         return (self.record.rendered and self.record.rendered.scale) or 1.0
 
     @property
     def is_prepared(self) -> bool:
-        """Whether the gain reference is loaded, if there is one."""
+        """True if the gain reference is loaded, or the movie does not need one."""
         return self._decoder is not None or self._held is None
 
     def prepare(self) -> None:
@@ -130,7 +130,7 @@ class ArchivedMovie(Movie):
     def mrc_bytes(
         self, decoded: NDArray[Any], start: int, size: int, memory: NDArray[np.uint8] | None = None
     ) -> NDArray[np.uint8]:
-        """Return bytes of the original from a decoded frame or row block."""
+        """Return `size` bytes of the original (uint8, shape (n,)) from a decoded frame or row block."""
         if self._held is None:
             return decoded[start : start + size]
         reference = (self._decoder or self._load_decoder()).reference
@@ -138,7 +138,7 @@ class ArchivedMovie(Movie):
         return self._held.value_bytes(decoded, reference, start, size, memory)
 
     def mrc_frame(self, index: int) -> NDArray[np.uint8]:
-        """Return the bytes of a frame of the original, without a way over counts."""
+        """Return the bytes of a frame of the original (uint8, shape (n,)), decoded directly to values."""
         return self._encoded(index).decode()
 
     def read_frame(self, index: int, rows: range | None = None) -> EncodedCounts | EncodedOriginal:
@@ -157,7 +157,7 @@ class ArchivedMovie(Movie):
         return encoded if self._held is None else EncodedCounts(self._held, encoded)
 
     def read_run(self, frames: range) -> EncodedFrame:
-        """Read consecutive small frames, the strips of all of them at once."""
+        """Read consecutive small frames in one piece."""
         source = self.file.read_ahead(frames)
         return EncodedRun([self._encoded(index, None, source) for index in frames], self.layout.frame_bytes)
 
@@ -171,18 +171,18 @@ class ArchivedMovie(Movie):
             packed = read_blob(source or file.source, found.blob) if found else b""
         except (DamagedError, IndexError, OSError) as error:
             raise file.damaged(index, error) from error
-        # the record has the checksum of the whole frame; all that a row block is made of has checksums of its own
+        # the checksum in the record is that of the whole frame; a row block is verified by those of its strips and blob
         checksum = frame.sum if rows is None else None
         count, near = (found.count, found.near) if found else (0, 0)
         return EncodedOriginal(file.frame_name(index), decoder, strips, packed, count, near, checksum, self.pool)
 
     def counts(self, index: int) -> NDArray[Any]:
-        """Return the stored pixels of a frame: values before the multiplication with the gain, shape (ny, nx).
+        """Return the stored pixels of a frame, not multiplied with the gain: shape (ny, nx), the stored integer type.
 
         Raises
         ------
         DamagedError, ChangedError
-            As `read_frame`; the gain reference is not needed.
+            See `read_frame`; the gain reference is not needed.
         """
         file, layout = self.file, self.page_layout
         try:
@@ -193,15 +193,15 @@ class ArchivedMovie(Movie):
         return pixels.reshape(layout.ny, layout.nx)
 
     def histogram_frame(self, index: int) -> NDArray[Any]:
-        """Return the counts of a frame that was divided by a gain reference, or the values of any other frame."""
+        """Return counts for gain-normalised movies and values for all others, shape (ny, nx)."""
         return self.frame(index) if self.record.gain is None else self.counts(index)
 
     def read_trailing(self, size: int, offset: int) -> bytes:
-        """Return bytes after the last frame of the original."""
+        """Return at most `size` bytes after the last frame of the original, `offset` bytes after its end."""
         return self.file.read_trailing(size, offset)
 
     def close(self) -> None:
-        """Release the file."""
+        """Close the file."""
         self.file.close()
 
     def _load_decoder(self) -> FrameDecoder:
@@ -210,19 +210,19 @@ class ArchivedMovie(Movie):
             reference = self._gains.get(wanted.sha256, self.path.parent, self.name)
             if reference.shape != self.record.shape[1:]:
                 raise DamagedError(
-                    f"size mismatch of its gain reference (expected {self.record.shape[1:]}, got {reference.shape})"
+                    f"wrong size of the gain reference (expected {self.record.shape[1:]}, got {reference.shape})"
                 )
         self._decoder = FrameDecoder(self.page_layout, self.mrc_header, reference)
         return self._decoder
 
 
 def check_pages(movie: ArchivedMovie) -> None:
-    """Check that TIFF readers find the strips that the record names.
+    """Check that the strips in the TIFF directories are those in the record.
 
     Raises
     ------
     DamagedError
-        The TIFF structure does not match the record.
+        The TIFF directories do not match the record.
     """
     if movie.record.adopted is None:
         pages = tiff_pages.read_pages(movie.path, movie.page_layout, len(movie.record.frames))
@@ -231,7 +231,7 @@ def check_pages(movie: ArchivedMovie) -> None:
         pages = index.pages if index.recorded_layout == movie.page_layout else []
     recorded = [(frame.offsets, frame.byte_counts) for frame in movie.record.frames]
     if [page.lists() for page in pages] != recorded:
-        raise DamagedError(f"{movie.name}: its TIFF pages do not match its record; restore the file from a backup")
+        raise DamagedError(f"{movie.name}: TIFF directories do not match the record; restore the file from a backup")
 
 
 class ArchivedProvider(Provider[ArchivedMetadata, None]):
@@ -244,11 +244,11 @@ class ArchivedProvider(Provider[ArchivedMetadata, None]):
     has_records = True
 
     def shown_name(self, stored: str) -> str | None:
-        """Return the name of the original."""
+        """Return the name of the original, or None if the stored name is not that of an archived movie."""
         return original_name(stored)
 
     def stored_names(self, shown: str) -> list[str]:
-        """Return the name of the archived file."""
+        """Return the name of the archived file as the only item."""
         return [archived_name(shown)] if is_movie_name(shown) else []
 
     def claims(self, source: LocalFile) -> bool:
@@ -258,14 +258,14 @@ class ArchivedProvider(Provider[ArchivedMetadata, None]):
     def probe(
         self, source: LocalFile, read_index: Callable[[LocalFile], None], options: ShowOptions
     ) -> ArchivedMetadata | None:
-        """Read the record."""
+        """Return the metadata from the record, or None if the file has no record."""
         if not is_archived(source):
             return None
         record = read_record(source)
         return ArchivedMetadata.of(record, layout_of(record, source.name).total_bytes)
 
     def is_shown(self, metadata: ArchivedMetadata, options: ShowOptions) -> bool:
-        """Return False for the counts of another program if they are shown only multiplied with their gain."""
+        """Return False if the counts of another program are shown only after multiplication with their gain."""
         return not (metadata.is_adopted and options.is_normalised)
 
     def appearance(self, metadata: ArchivedMetadata, options: ShowOptions) -> Appearance:
@@ -273,11 +273,11 @@ class ArchivedProvider(Provider[ArchivedMetadata, None]):
         return metadata.appearance(metadata.size)
 
     def open(self, path: Path, source: LocalFile, context: OpenContext) -> Movie:
-        """Open the original."""
+        """Open the movie as its original."""
         return ArchivedMovie(path, context.gains, context.pool, source)
 
     def load_compiled(self) -> None:
-        """Load the compiled multiplication of counts."""
+        """Load the compiled kernels that multiply counts with the gain."""
         from_counts.load_compiled()
 
     def gain(self, metadata: ArchivedMetadata) -> str | None:
@@ -285,7 +285,7 @@ class ArchivedProvider(Provider[ArchivedMetadata, None]):
         return metadata.gain
 
     def describe(self, movie: ArchivedMovie, path: Path, options: InfoOptions) -> dict[str, Any]:
-        """Return the output of `cryofs info`: facts about the original and its storage."""
+        """Return the facts that `cryofs info` prints about the original and its storage."""
         record = movie.record
         original = record.original
         exceptions = [frame.exceptions for frame in record.frames if frame.exceptions]
@@ -307,25 +307,25 @@ class ArchivedProvider(Provider[ArchivedMetadata, None]):
         }
 
     def identify(self, path: Path) -> Stored | None:
-        """Read the record."""
+        """Identify a file by its record; return None if it has no record."""
         with LocalFile.open(path) as source:
             return self.identify_open(source)
 
     def identify_open(self, source: LocalFile) -> Stored | None:
-        """Identify an open file; return None if it has no record."""
+        """Identify an open file by its record; return None if it has no record."""
         try:
             return Stored(self, source.size, read_record(source)) if is_archived(source) else None
         except DamagedError as error:
             return Stored(self, source.size, error=error)
 
     def summarize(self, path: Path) -> Summary | None:
-        """Return the report summary from the record."""
+        """Return the facts for the report, from the record; None without a record."""
         found = self.identify(path)
         return summary_of(found) if found else None
 
 
 def summary_of(found: Stored) -> Summary | None:
-    """Return the report summary of a file, or None without a record; raise DamagedError if it is damaged."""
+    """Return the facts for the report, or None without a record; raise DamagedError if the record is damaged."""
     if found.error is not None:
         raise found.error
     if (record := found.record) is None:

@@ -1,6 +1,6 @@
-"""Archived gain-normalised movies shown as the stored counts: integers, to be multiplied with the gain reference.
+"""Archived gain-normalised movies, shown as their stored counts.
 
-If the original value is not a product of a count and the gain (an exception), the count is the nearest whole number.
+If a value of the original is not exactly count x gain (an exception), its count is the nearest integer.
 """
 
 from pathlib import Path
@@ -17,12 +17,12 @@ from cryofs.storage.byte_source import ByteSource, LocalFile
 
 
 class CountsMovie(Movie):
-    """An archived movie shown as counts, with the header of the original in another mode.
+    """An archived movie shown as counts, with the header of the original and the MRC mode of the counts.
 
     Parameters
     ----------
     archived : ArchivedMovie
-        A movie that was divided by a gain reference; closed with this movie.
+        A gain-normalised movie; closed with this movie.
     """
 
     def __init__(self, archived: ArchivedMovie):
@@ -39,15 +39,15 @@ class CountsMovie(Movie):
         return self._header
 
     def row_block(self, row: int) -> range | None:
-        """Return the rows that are decoded together with a row, or None if only whole frames are decoded."""
+        """Return the row block that contains a row, or None if only whole frames can be decoded."""
         return self._file.page_layout.row_block(row) if self._file.has_row_blocks else None
 
     def read_frame(self, index: int, rows: range | None = None) -> EncodedPixels:
-        """Read the strips of a frame."""
+        """Read and verify the strips of a frame or row block."""
         return self._read(index, rows, None)
 
     def read_run(self, frames: range) -> EncodedFrame:
-        """Read consecutive small frames, the strips of all of them at once."""
+        """Read consecutive small frames in one piece."""
         source = self._file.read_ahead(frames)
         return EncodedRun([self._read(index, None, source) for index in frames], self.layout.frame_bytes)
 
@@ -60,31 +60,31 @@ class CountsMovie(Movie):
         return EncodedPixels(file.frame_name(index), file.page_layout, strips, self._pool, self._shown)
 
     def read_trailing(self, size: int, offset: int) -> bytes:
-        """Return nothing: the view ends with its frames."""
+        """Return no bytes, because the movie of counts ends with its frames."""
         return b""
 
     def close(self) -> None:
-        """Release the file."""
+        """Close the file."""
         self._file.close()
 
 
 class CountsProvider(ArchivedProvider):
-    """An archived gain-normalised movie, shown as counts in views that enable them."""
+    """An archived gain-normalised movie, shown as counts in views that request them."""
 
     key = "COUNTS"
     option = "counts"
 
     @property
     def table(self) -> str:
-        """Key of the metadata, which are those of the archived movie."""
+        """Key of the metadata table; shared with archived movies."""
         return ArchivedProvider.key
 
     def is_shown(self, metadata: ArchivedMetadata, options: ShowOptions) -> bool:
-        """Return True if the movie was divided by a gain reference."""
+        """Return True if the movie is gain-normalised."""
         return metadata.counts_bytes is not None
 
     def appearance(self, metadata: ArchivedMetadata, options: ShowOptions) -> Appearance:
-        """Return the attributes of the original with the size of the counts."""
+        """Return the attributes of the original, with the size of the movie of counts."""
         return metadata.appearance(metadata.counts_bytes)
 
     def open(self, path: Path, source: LocalFile, context: OpenContext) -> Movie:

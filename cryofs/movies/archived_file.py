@@ -1,6 +1,6 @@
-"""The file of an archived movie: its record, the strips of its frames, and the bytes around them.
+"""The file of an archived movie: its record, the strips of its frames, its header and trailing bytes.
 
-An archived file may be read by several threads at once.
+Several threads may read an archived file at once.
 """
 
 from cryofs.errors import DamagedError
@@ -16,17 +16,17 @@ _REMEDY = "restore the file from a backup"
 
 
 class ArchivedFile:
-    """An open archived movie, without any decoding.
+    """An open archived movie that returns encoded strips; it decodes nothing.
 
     Parameters
     ----------
     source : LocalFile
-        The TIFF file; closed with this object, or if it is not an archived movie.
+        The TIFF file; closed with this object, and also if the constructor raises an error.
 
     Attributes
     ----------
     record : Record
-        Record of the original in the file.
+        Record of the original.
     layout : Layout
         Sizes of the original.
     page_layout : PageLayout
@@ -52,7 +52,7 @@ class ArchivedFile:
 
     @property
     def header(self) -> MrcHeader:
-        """MRC header of the original, read once."""
+        """MRC header of the original, read at the first access."""
         if self._header is None:
             raw = self._blob(self.record.header)
             frames, ny, nx = self.record.shape
@@ -65,21 +65,21 @@ class ArchivedFile:
         return not isinstance(self.record.frames[0], FrameVersion1)
 
     def read_ahead(self, frames: range) -> ByteSource:
-        """Return the source with strips and exceptions of consecutive frames in memory, if they lie together."""
+        """Read consecutive frames into memory if their bytes are adjacent; return the source for `read_strips`."""
         found = self.record.frames[frames.start : frames.stop]
         strips = (place for frame in found for place in zip(frame.offsets, frame.byte_counts, strict=False))
         blobs = (frame.exceptions.blob for frame in found if frame.exceptions)
         return window_over(window_over(self.source, strips), ((blob.offset, blob.stored) for blob in blobs))
 
     def read_strips(self, index: int, numbers: range, source: ByteSource | None = None) -> dict[int, bytes]:
-        """Return encoded strips of a frame by their numbers, after verifying their checksums.
+        """Return encoded strips of a frame by number, after verifying their checksums.
 
-        Decoders never see a damaged strip: some of them crash on one.
+        Verification comes first because some decoders crash on a damaged strip.
 
         Parameters
         ----------
         source : ByteSource or None
-            Result of `read_ahead` for this frame and others.
+            Result of `read_ahead` for a range with this frame; None to read from the file.
         """
         source = source or self.source
         frame = self.record.frames[index]
@@ -98,7 +98,7 @@ class ArchivedFile:
         return strips
 
     def read_trailing(self, size: int, offset: int) -> bytes:
-        """Return bytes after the last frame of the original; `offset` counts from there."""
+        """Return at most `size` bytes after the last frame of the original, `offset` bytes after its end."""
         pieces = []
         start = 0
         for blob in self.record.trailing:
@@ -109,16 +109,16 @@ class ArchivedFile:
         return b"".join(pieces)
 
     def frame_name(self, index: int) -> FrameName:
-        """Return the name of a frame in messages."""
+        """Return the name of a frame for messages."""
         return FrameName(self.name, index, _REMEDY)
 
     def damaged(self, index: int, error: Exception) -> DamagedError:
-        """Return the DamagedError for a frame; raise ChangedError instead if the file was overwritten."""
+        """Return a DamagedError that names the frame; raise ChangedError instead if the file was overwritten."""
         self.source.check_unchanged()
         return self.frame_name(index).damaged(error)
 
     def close(self) -> None:
-        """Release the file."""
+        """Close the file."""
         self.source.close()
 
     def _blob(self, blob: Blob) -> bytes:
@@ -129,18 +129,18 @@ class ArchivedFile:
             raise
 
     def _read_frame_version_1(self, frame: FrameVersion1, source: ByteSource) -> dict[int, bytes]:
-        """Return all strips of a frame of a version 1 record, which have one common checksum or none."""
+        """Return all strips of a frame of a version 1 record, which has at most one checksum for all of them."""
         places = enumerate(zip(frame.byte_counts, frame.offsets, strict=True))
         strips = {number: source.read_exactly(size, offset, f"strip {number}") for number, (size, offset) in places}
         if frame.stored_sum is None:
-            # only the checksum of the decoded frame remains, which cannot distinguish damage from another file
+            # the checksum of the decoded frame alone cannot distinguish damage from an overwritten file
             self.source.check_unchanged()
         elif xxh3_checksum(b"".join(strips.values())) != frame.stored_sum:
             raise DamagedError("checksum mismatch in its strips")
         return strips
 
     def _check_claims(self, frame: Frame) -> None:
-        """Raise DamagedError if the record is inconsistent, before memory is allocated for it."""
+        """Raise DamagedError if the record is inconsistent, before a reader allocates memory of the sizes in it."""
         layout = self.page_layout
         sums = layout.strips if isinstance(frame, FrameVersion1) else len(frame.strip_sums)
         if not len(frame.offsets) == len(frame.byte_counts) == sums == layout.strips:
@@ -148,9 +148,9 @@ class ArchivedFile:
                 f"invalid record: wrong number of strips (expected {layout.strips}, got {len(frame.offsets)})"
             )
         if max(map(sum, zip(frame.offsets, frame.byte_counts, strict=True))) > self.source.size:
-            raise DamagedError("invalid record: its strips lie beyond the end of the file")
+            raise DamagedError("invalid record: its strips are beyond the end of the file")
         stored = sum(frame.byte_counts)
         if stored > min(self.source.size, layout.most_stored_bytes):
             raise DamagedError(f"invalid record: its strips take {stored} bytes, more than the file allows")
         if layout.page_bytes > layout.codec.most_expansion * stored:
-            raise DamagedError(f"its strips cannot hold {layout.page_bytes} bytes")
+            raise DamagedError(f"invalid record: its strips cannot decode to {layout.page_bytes} bytes")

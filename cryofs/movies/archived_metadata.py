@@ -1,4 +1,4 @@
-"""What attributes and listings need to know of an archived movie."""
+"""Metadata of archived movies that attributes and listings need."""
 
 import stat
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ from cryofs.movies.provider import Appearance
 
 @dataclass(frozen=True)
 class ArchivedMetadata:
-    """What a record states of the original, and of the movie as counts.
+    """Metadata of an archived movie, from its record.
 
     Attributes
     ----------
     counts_bytes : int or None
-        Size of the movie as counts; None if it was not divided by a gain reference.
+        Size of the movie of counts in bytes; None if the movie is not gain-normalised.
     gain : str or None
         SHA-256 of the gain reference.
     is_adopted : bool
-        Whether it is a TIFF movie of another program.
+        Whether the file is an adopted TIFF movie of another program.
     """
 
     size: int
@@ -40,16 +40,16 @@ class ArchivedMetadata:
         return cls(size, *times, original.mode, counts_bytes(record), gain, is_adopted)
 
     def appearance(self, size: int | None) -> Appearance:
-        """Return the attributes of the original, with the size of the shown file."""
+        """Return the attributes of the original, with `size` as the size of the shown file."""
         return Appearance(size, stat.S_IFREG | self.mode, self.mtime_ns, self.atime_ns)
 
 
-# Programs disagree on whether 8-bit values of MRC are signed, so uint8 becomes int16.
+# Programs disagree on whether 8-bit MRC values are signed, so uint8 becomes int16.
 COUNTS_MODES = {"int8": 0, "uint8": 1, "int16": 1, "uint16": 6}
 
 
 def counts_bytes(record: Record) -> int | None:
-    """Return the size of an archived movie as a movie of counts, or None if it was not divided by a gain reference."""
+    """Return the size of the movie of counts in bytes, or None if the movie is not gain-normalised."""
     mode = COUNTS_MODES.get(record.stored_dtype)
     if record.gain is None or mode is None:
         return None

@@ -1,6 +1,6 @@
-"""EER movies, shown as MRC movies of fractions that are rendered when they are read.
+"""EER movies, shown as MRC movies of fractions that are rendered on demand.
 
-Threads: an `EerMovie` may be read by several threads.
+Thread safety: several threads may read an `EerMovie`.
 """
 
 from dataclasses import dataclass
@@ -43,16 +43,16 @@ class EerMovie(SourceMovie):
     path : Path
         The EER file.
     index : EerIndex or None
-        The index, if it was read already.
+        The index of the file; None to read it.
     source : LocalFile or None
-        The file, if it is open already; the movie closes it.
+        The open file, which the movie closes; None to open `path`.
 
     Raises
     ------
     FormatError
-        Not a readable EER file, or it cannot be rendered as requested.
+        The file is not a valid EER file, or the requested rendering does not apply to it.
     GainError, ChangedError
-        The gain reference to be applied is missing or changed.
+        The gain reference to apply is missing or changed.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class EerMovie(SourceMovie):
             raise
         self.findings.add_damaged(np.flatnonzero(~self.index.intact).tolist())
         self.layout = Layout.of(self._header)
-        # a string, because strings keep their hash
+        # a string, because Python caches its hash
         gain = self.pixels.gain
         shown = f"{rendering}, {gain and gain.state}"
         self.identity = *self.source.identity, shown
@@ -93,7 +93,7 @@ class EerMovie(SourceMovie):
 
     @property
     def rendered(self) -> Rendered:
-        """Facts about the EER file for the record, including its damaged frames."""
+        """Facts about the EER file for the record of an archived movie, including its damaged frames."""
         gain = self.pixels.gain
         return Rendered(
             name=as_unicode(self.path.name),
@@ -111,11 +111,11 @@ class EerMovie(SourceMovie):
 
     @property
     def source_summary(self) -> str:
-        """One line with the raw frames, the fractions, and the frames that are in no fraction."""
+        """Line of text with the number of raw frames, fractions and dropped frames."""
         return f"{self.name}: {frames_text(self.index.frames, self.fractions)}"
 
     def gain_reference(self, gains: EerGains) -> EerGainMovie | None:
-        """Open the gain reference to multiply the fractions with, on their grid, or return None."""
+        """Open the gain reference on the grid of the fractions; return None if no reference was given."""
         rendering = self.rendering
         if rendering.gain is None or self.pixels.gain is not None:
             return None
@@ -123,7 +123,7 @@ class EerMovie(SourceMovie):
 
     @property
     def frame_unit(self) -> str:
-        """Noun for the frames of the MRC file, in the plural, with the grouping."""
+        """Plural noun for the frames of the MRC file, with the grouping."""
         return f"fractions of {self.grouping} frames"
 
     @property
@@ -133,29 +133,29 @@ class EerMovie(SourceMovie):
 
     @property
     def decodes_at_once(self) -> int:
-        """Number of fractions to render at the same time."""
+        """Number of fractions to render at the same time for a sequential reader."""
         return self.pixels.at_once
 
     def decoded_bytes(self, rows: range | None = None) -> int:
-        """Return the size in bytes of a fraction in memory."""
+        """Return the size of a decoded fraction in memory, in bytes."""
         return self.pixels.decoded_bytes(max(map(len, self.fractions)))
 
     def read_frame(self, index: int, rows: range | None = None) -> "EncodedFraction":
-        """Read the event streams of a fraction; an EER file has no checksums.
+        """Read the event streams of a fraction; an EER file has no checksums to verify.
 
         Raises
         ------
         ChangedError
             The file was written to after it was opened.
         DamagedError
-            None of its frames is in the file, or the storage returns an error.
+            No frame of the fraction is in the file, or the storage returns an error.
         """
         if rows is not None:
-            raise ValueError(f"{self.name}: row blocks of fractions cannot be read")
+            raise ValueError(f"{self.name}: row blocks of fractions are not supported; read whole fractions")
         frames = [frame for frame in self.fractions[index] if self.index.intact[frame]]
         if not frames:
             raise self.none_intact(index)
-        # compiled code takes a third of a second to load, which only those who render should wait for
+        # a late import, because compiled code takes a third of a second to load
         from cryofs.movies import eer_overflow
 
         try:
@@ -171,26 +171,26 @@ class EerMovie(SourceMovie):
     def mrc_bytes(
         self, decoded: NDArray[Any], start: int, size: int, memory: NDArray[np.uint8] | None = None
     ) -> NDArray[np.uint8]:
-        """Return bytes of the MRC file from a fraction in memory."""
+        """Return `size` bytes of the MRC file (uint8, shape (n,)) from a decoded fraction."""
         return self.pixels.mrc_bytes(decoded, start, size)
 
     def read_rows(self, index: int, first: int, raw: NDArray[np.uint8]) -> None:
-        """Fill `raw` with rows of a fraction; each call renders the fraction again."""
+        """Fill `raw` (uint8, shape (n,)) with rows of a fraction; each call renders the fraction again."""
         self.pixels.copy_rows(self._render(index), first, raw)
 
     def row_reader(self, index: int, memory: NDArray[Any] | None = None) -> ReadRows:
-        """Render a fraction; return a function that copies rows of it."""
+        """Render a fraction; return a function that copies its rows into an array (uint8, shape (n,))."""
         return partial(self.pixels.copy_rows, self._render(index, memory))
 
     def _render(self, index: int, memory: NDArray[Any] | None = None) -> NDArray[Any]:
         return self.read_frame(index).decode(memory)
 
     def read_trailing(self, size: int, offset: int) -> bytes:
-        """Return nothing: the virtual file ends with its fractions."""
+        """Return no bytes, because the virtual file ends with its fractions."""
         return b""
 
     def none_intact(self, index: int) -> DamagedError:
-        """Return the error for a fraction without intact frames."""
+        """Return the error for a fraction without an intact frame."""
         frames = self.fractions[index]
         reason = FormatError(f"none of the EER frames {frames[0]} to {frames[-1]} is intact")
         return FrameName(self.name, index, _REMEDY).damaged(reason)
@@ -211,7 +211,7 @@ class EerMovie(SourceMovie):
 
 @dataclass(frozen=True)
 class EncodedFraction(EncodedFrame):
-    """The event streams of the frames of a fraction that are in the file."""
+    """Event streams of the frames of a fraction that are in the file."""
 
     movie: EerMovie
     index: int
@@ -220,14 +220,14 @@ class EncodedFraction(EncodedFrame):
     code: EventCode
 
     def decode(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Return the fraction as `FractionPixels` keep it in memory; damaged frames are skipped.
+        """Return the fraction (flat, in the type of `FractionPixels`); skip damaged frames.
 
         Raises
         ------
         DamagedError
-            No frame ends at the last pixel.
+            No frame is intact: none ends at the last pixel.
         """
-        # see `EerMovie.read_frame`
+        # a late import, as in `EerMovie.read_frame`
         from cryofs.movies import eer_overflow
 
         movie = self.movie

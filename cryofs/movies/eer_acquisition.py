@@ -1,4 +1,4 @@
-"""What the metadata of an EER file tell about its acquisition; any item may be missing."""
+"""Acquisition metadata of EER files; any item may be missing."""
 
 import re
 from typing import Any
@@ -8,9 +8,10 @@ from cryofs.movies.eer_rendering import metadata_number
 
 
 def acquisition_of(index: EerIndex) -> dict[str, Any]:
-    """Return facts about the acquisition, None for each item that is unknown.
+    """Return acquisition metadata by name, with None for each missing item.
 
-    The number of frames in the metadata is that of EPU, which is often wrong; the frame rate follows from the true one.
+    The number of frames is the one that EPU recorded, which is often wrong. The frame rate is computed from the number
+    of frames in the file.
     """
     noted = index.metadata.get("numberOfFrames", "")
     seconds = metadata_number(index, "exposureTime")

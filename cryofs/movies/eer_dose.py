@@ -1,4 +1,4 @@
-"""The dose of EER files whose metadata lack it: electrons counted in some of their frames."""
+"""Dose of EER files whose metadata lack it, estimated from the electrons in some of their frames."""
 
 from dataclasses import replace
 
@@ -9,12 +9,12 @@ from cryofs.formats.eer import EerIndex
 from cryofs.movies.eer_rendering import EerFacts, Rendering, facts_of
 from cryofs.storage.byte_source import LocalFile
 
-# About 7 MB of a file of the Falcon 4: little enough for a listing of many files.
+# About 7 MB of a Falcon 4 file, so that listing many files stays fast.
 _COUNTED_FRAMES = 16
 
 
 def facts_for(source: LocalFile, index: EerIndex, rendering: Rendering) -> EerFacts:
-    """Return the metadata of a file; the dose is counted if the grouping depends on it and the metadata lack it."""
+    """Return the metadata of a file; count its electrons if the grouping depends on a dose that the metadata lack."""
     facts = facts_of(index)
     if rendering.dose_per_fraction is None or rendering.dose is not None or facts.total_dose is not None:
         return facts
@@ -22,12 +22,12 @@ def facts_for(source: LocalFile, index: EerIndex, rendering: Rendering) -> EerFa
 
 
 def counted_electrons(source: LocalFile, index: EerIndex) -> float | None:
-    """Return the electrons per pixel in a frame, from evenly spaced frames; None if there are none.
+    """Return the mean number of electrons per pixel and frame, or None if no frame could be counted.
 
-    The electrons of the other frames follow from the sizes of their event streams, so that a dose that changes during
-    the exposure is accounted for.
+    Evenly spaced frames are counted. The electrons of the others are inferred from the sizes of their event streams,
+    which accounts for a dose that changes during the exposure.
     """
-    # compiled code, which only this needs
+    # a late import, because only this function needs the compiled code
     from cryofs.movies.eer_overflow import find_code, sum_frames
 
     intact = np.flatnonzero(index.intact)

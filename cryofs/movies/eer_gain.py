@@ -1,10 +1,10 @@
 """Gain references of EER movies, converted from two conventions to factors for MRC movies.
 
-By RELION's rule a `.gain` file, which is a TIFF file, is multiplied with counts, and counts are divided by any other.
-The user may name the convention instead. The contents decide how a file is read.
-Values that are not valid gains count as defects, which are reported.
+As in RELION, counts are multiplied with the values of a `.gain` file, which is a TIFF file, and divided by those of any
+other file. The user can override this convention. The contents of a file, not its name, determine how it is read.
+Values that are not valid gains are reported and treated as defects.
 
-Thread safety: an `EerGains` may be shared; one thread at a time loads a reference.
+Thread safety: an `EerGains` may be shared; references are loaded one at a time.
 """
 
 import logging
@@ -33,7 +33,7 @@ from cryofs.storage.checksums import xxh3_checksum
 from cryofs.storage.file_state import FileState, state_of
 
 _DESCRIPTORS = Path("/proc/self/fd")
-# Defects whose places are listed.
+# Number of defects whose positions are listed.
 _LISTED = 10
 
 log = logging.getLogger("cryofs")
@@ -41,21 +41,21 @@ log = logging.getLogger("cryofs")
 
 @dataclass(frozen=True, eq=False)
 class EerGain:
-    """Gain factors for counts, with rows in the order of the EER file, and the state of the source file."""
+    """Gain factors for counts (float32, shape (ny, nx), rows in the order of the EER file) and the file's identity."""
 
     values: NDArray[np.float32]
     state: FileState
     _fills: dict[int, DefectFill] = field(default_factory=dict)
 
     def defects(self, upsampling: int) -> DefectFill:
-        """Return the defects on a grid of this upsampling, and the good pixels that fill them."""
+        """Return the defects on the grid of an upsampling, and the good pixels that fill them."""
         if upsampling not in self._fills:
             self._fills[upsampling] = DefectFill.of(self.values, upsampling)
         return self._fills[upsampling]
 
     @cached_property
     def checksum(self) -> str:
-        """Checksum of the factors."""
+        """XXH3-128 of the factors."""
         return xxh3_checksum(self.values)
 
 
@@ -65,14 +65,14 @@ class EerGains:
     Parameters
     ----------
     orientation : Orientation
-        Orientation in which all references are used.
+        Orientation applied to all references.
 
     Attributes
     ----------
     report : callable
-        Called with a line of text about the defects of a reference, once for each state of its file.
+        Called with a line of text about the defects of a reference, once for each version of its file.
     inform : callable
-        Called with a line of text about its convention and grid, once for each state of its file.
+        Called with a line of text about its convention and grid, once for each version of its file.
     """
 
     def __init__(self, orientation: Orientation = UPRIGHT) -> None:
@@ -83,26 +83,26 @@ class EerGains:
         self._loading = threading.Lock()
         self._loaded: weakref.WeakValueDictionary[tuple[Path, FileState, tuple[int, int], str], EerGain]
         self._loaded = weakref.WeakValueDictionary()
-        # keeps the last one alive until the next movie is opened
+        # keeps the last reference in memory until the next movie is opened
         self._recent: EerGain | None = None
 
     def get(self, path: Path, shape: tuple[int, int], convention: EerGainConvention | None = None) -> EerGain:
-        """Return the gain factors for counts of this shape.
+        """Return the gain factors for counts of this shape (ny, nx).
 
         Parameters
         ----------
         convention : str or None
-            Convention of the file; None decides by its name.
+            Convention of the file; None to infer it from the name.
 
         Raises
         ------
         GainError
-            The file cannot be read, or is of another size than the image, its half, double, quarter or quadruple.
+            The file cannot be read, or its sides are not 1/4, 1/2, 1, 2 or 4 times those of the image.
         ChangedError
             The file was written to while it was read.
         """
         state, chosen = _state(path), convention_of(path, convention)
-        # a thread that waits here mostly needs the reference that is being loaded
+        # threads that wait for this lock usually need the reference that is being loaded
         with self._loading:
             if (known := self._loaded.get((path, state, shape, chosen))) is not None:
                 return known
@@ -125,12 +125,12 @@ class EerGains:
 def check_fit(
     path: Path, convention: EerGainConvention | None, shape: tuple[int, int], orientation: Orientation = UPRIGHT
 ) -> list[str]:
-    """Return lines about how a gain reference is used for images of this shape, and about contradictions.
+    """Return lines of text about the use of a gain reference for images of this shape (ny, nx), with any contradiction.
 
     Raises
     ------
     GainError
-        The file cannot be read, or does not fit.
+        The file cannot be read, or its size does not fit the image.
     """
     chosen = convention_of(path, convention)
     stored = orientation.turned(_load(path, chosen))
@@ -144,12 +144,12 @@ def check_fit(
 
 
 def defects_of(path: Path, convention: EerGainConvention | None = None) -> str:
-    """Return one line that lists the defects of a gain reference, or an empty string.
+    """Return one line of text that lists the defects of a gain reference, or an empty string.
 
     Raises
     ------
     GainError
-        The file cannot be read, or has no usable value.
+        The file cannot be read, or has no valid gain.
     """
     return _defects_text(path, _load(path, convention_of(path, convention)))
 
@@ -163,7 +163,7 @@ def _state(path: Path) -> FileState:
 
 
 def _load(path: Path, convention: EerGainConvention) -> NDArray[np.float32]:
-    """Return a reference with rows in the order of the EER file, and with NaN for each defect."""
+    """Return a reference (float32, shape (ny, nx)), rows in the order of the EER file, with NaN for each defect."""
     gain_kinds.check_eer(path, _name(path))
     try:
         stored = read_tiff(path, convention) if is_tiff(path) else load_reference(path).gain
@@ -173,7 +173,8 @@ def _load(path: Path, convention: EerGainConvention) -> NDArray[np.float32]:
         raise GainError(f"{_name(path)}: {error}; pass the gain reference of this detector") from error
     gain = eer_gain.mark_defects(stored, divided=convention == "divide")
     if not (gain > 0).any():
-        raise GainError(f"{_name(path)}: no value is a finite number above 0; pass the gain reference of this detector")
+        problem = "no valid gain (expected at least one finite value above 0)"
+        raise GainError(f"{_name(path)}: {problem}; pass the gain reference of this detector")
     return gain
 
 
@@ -187,7 +188,7 @@ def _on_grid(
 
 
 def _name(path: Path) -> str:
-    """Return the name in messages of a file that is reached by the descriptor of its archive."""
+    """Return the path of a file for messages, with a leading descriptor of the archive replaced by its path."""
     above, below = path.parts[:5], path.parts[5:]
     if above[:-1] == _DESCRIPTORS.parts and below:
         return str(Path(*above).readlink().joinpath(*below))
@@ -208,7 +209,7 @@ def _defects_text(path: Path, gain: NDArray[np.float32]) -> str:
 
 
 class EerGainMovie(Movie):
-    """A gain reference on the grid of rendered fractions, as an MRC file of one frame to be multiplied with them.
+    """A gain reference on the grid of the fractions, as a one-frame MRC file to multiply them with.
 
     Raises
     ------
@@ -229,14 +230,14 @@ class EerGainMovie(Movie):
         return self._header
 
     def read_frame(self, index: int, rows: range | None = None) -> InMemoryFrame:
-        """Return the reference on its grid."""
+        """Return the reference, which is frame 0."""
         if index != 0:
-            raise IndexError(f"{self.name}: a gain reference has no frame {index}")
+            raise IndexError(f"{self.name}: no frame {index} (expected 0, the only frame)")
         return InMemoryFrame(mrc.frame_raw(self.gain.values, self._header))
 
     def read_trailing(self, size: int, offset: int) -> bytes:
-        """Return nothing: the virtual file ends with its frame."""
+        """Return no bytes, because the virtual file ends with its frame."""
         return b""
 
     def close(self) -> None:
-        """Do nothing: no file is kept open."""
+        """Do nothing, because no file is kept open."""

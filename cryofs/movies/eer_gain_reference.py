@@ -1,4 +1,4 @@
-"""The gain reference of EER movies in a mount: one MRC file in each folder that contains EER movies."""
+"""Gain reference of EER movies in a mount: one MRC file in each folder that contains EER movies."""
 
 from pathlib import Path
 
@@ -10,22 +10,22 @@ from cryofs.movies.provider import FolderProvider, OpenContext, ShowOptions
 
 
 class EerGainProvider(FolderProvider):
-    """The gain reference to multiply fractions with; hidden if fractions are already multiplied."""
+    """The gain reference that readers multiply fractions with; hidden if the mount has already applied it."""
 
     key = "EER_GAIN"
     name = GAIN_REFERENCE
     made_of = EER
 
     def stored_at(self, options: ShowOptions) -> Path | None:
-        """Return the gain reference that the user named."""
+        """Return the gain reference that the user passed, or None to show nothing."""
         return None if options.rendering.multiplies_gain else options.rendering.gain
 
     def size(self, metadata: EerFacts, options: ShowOptions) -> int:
-        """Return the size of the reference on the grid of the fractions."""
+        """Return the size of the reference on the grid of the fractions, in bytes."""
         return gain_header(metadata, options.rendering).data_end
 
     def open(self, metadata: EerFacts, context: OpenContext) -> EerGainMovie:
-        """Load the reference."""
+        """Open the reference on the grid of the fractions."""
         rendering = context.options.rendering
         if rendering.gain is None:
             raise FileNotFoundError(self.name)

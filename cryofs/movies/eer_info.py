@@ -1,4 +1,4 @@
-"""Facts about an EER file for `cryofs info`: its frames, its dose, and useful groupings."""
+"""Facts about an EER file for `cryofs info`: frames, dose and recommended groupings."""
 
 import math
 from dataclasses import replace
@@ -18,23 +18,23 @@ from cryofs.movies.eer_overflow import find_code, sum_frames
 from cryofs.movies.eer_rendering import Rendering, runs_of
 from cryofs.storage.byte_source import LocalFile
 
-# Electrons per square angstrom that a fraction should have, by RELION's guide to movie compression.
+# Electrons per square angstrom that RELION's guide to movie compression recommends for a fraction.
 _FRACTION_DOSE = (0.5, 1.25)
 _FRAMES_AT_ONCE = 24
 
 
 def describe_eer(path: Path, jobs: int, rendering: Rendering) -> dict[str, Any]:
-    """Return facts about an EER file; all its events are counted.
+    """Return facts about an EER file by name; count the events of all frames.
 
     Parameters
     ----------
     rendering : Rendering
-        Options of the fractions, with the pixel size and dose to use instead of those in the metadata.
+        Options of the fractions; its pixel size and dose override those of the metadata.
 
     Raises
     ------
     FormatError
-        The file is not a readable EER file, or the grouping follows from an unknown dose.
+        The file is not a valid EER file, or the grouping depends on an unknown dose.
     """
     with LocalFile.open(path) as file:
         size = file.size
@@ -81,7 +81,7 @@ def describe_eer(path: Path, jobs: int, rendering: Rendering) -> dict[str, Any]:
 
 
 def _count_events(file: LocalFile, index: EerIndex, code: EventCode, jobs: int) -> NDArray[np.int64]:
-    """Return the number of events in each frame, -1 for damaged frames."""
+    """Return the number of events in each frame (int64, shape (frames,)), -1 for damaged frames."""
     counted = np.full(index.frames, -1, np.int64)
 
     def count(first: int, _: Report) -> None:
@@ -95,10 +95,10 @@ def _count_events(file: LocalFile, index: EerIndex, code: EventCode, jobs: int) 
 
 
 def _groupings(frame_dose: float | None) -> list[int] | None:
-    """Return the smallest and largest number of frames of a fraction with a useful dose."""
+    """Return the smallest and largest recommended grouping, or None if the dose per frame is unknown."""
     if frame_dose is None:
         return None
-    # doses are rounded in the metadata, so a limit may be missed by the last bits
+    # a tolerance, because doses are rounded in the metadata
     least = max(1, math.ceil(round(_FRACTION_DOSE[0] / frame_dose, 6)))
     most = math.floor(round(_FRACTION_DOSE[1] / frame_dose, 6))
     return [least, most] if least <= most else None

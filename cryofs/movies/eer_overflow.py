@@ -1,8 +1,8 @@
-"""Which of two overflow rules an EER file follows.
+"""Detection of the overflow rule of an EER file.
 
-A run length of all ones places no event. Cameras and readers differ whether meaningless sub-pixel bits follow it. Read
-by the wrong rule, a frame ends at its last pixel only by chance, so the first frames show the rule of a file. The same
-frames decide whichever fraction is read first, so that fractions do not depend on the order of reading.
+A run length of all ones places no event. Cameras and readers disagree on whether meaningless sub-pixel bits follow it.
+A frame that is read by the wrong rule ends at its last pixel only by chance, so the first frames reveal the rule of a
+file. These frames decide for every fraction, so that fractions do not depend on the order of reading.
 """
 
 from typing import Any
@@ -16,15 +16,15 @@ from cryofs.kernels import eer_events
 from cryofs.kernels.eer_events import SummedEvents
 from cryofs.storage.byte_source import ByteSource
 
-# Frames that decide.
+# Number of frames that determine the rule.
 _FRAMES = 8
-# A frame that follows the rule of the file is intact whatever comes after its end. One that follows the other rule must
+# A frame that follows the rule of the file is intact, whatever bytes come after its end. A frame of the other rule must
 # end within the last code and the padding of its stream: one damaged frame in fifty ends at the last pixel by chance.
 _MOST_UNREAD_BITS = 96
 
 
 def find_code(source: ByteSource, index: EerIndex) -> EventCode:
-    """Return the bit layout by which more of the first frames are intact, the usual one if there is no difference.
+    """Return the bit layout by which more of the first frames are intact; on a tie, the usual layout.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def sum_frames(
     upsampling: int,
     memory: NDArray[Any] | None = None,
 ) -> SummedEvents:
-    """Return the image of a group of frames; frames that are damaged by the rule of the file are read by the other one.
+    """Return the summed image of some frames; read frames that are damaged by the rule of the file by the other rule.
 
     Parameters
     ----------

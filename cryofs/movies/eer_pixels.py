@@ -1,6 +1,6 @@
-"""How the counts of a fraction become pixels of the movie: as they are, or cropped in Fourier space.
+"""Conversion of the counts of a fraction to pixels of the movie: unchanged, or cropped in Fourier space.
 
-Threads: the pixels of several fractions may be made at the same time.
+Thread safety: several threads may convert fractions at the same time.
 """
 
 from abc import ABC, abstractmethod
@@ -18,20 +18,20 @@ from cryofs.movies.eer_gain import EerGain
 from cryofs.movies.eer_rendering import Rendering
 from cryofs.system.resources import usable_cores, usable_memory
 
-# Share of the memory that the spectra of fractions may take.
+# Share of the usable memory for the spectra of fractions.
 _SPECTRA_SHARE = 1 / 8
 
 
 @dataclass(frozen=True)
 class FractionPixels(ABC):
-    """Pixels of fractions.
+    """Conversion of the counts of fractions to pixels.
 
     Attributes
     ----------
     header : MrcHeader
         Header of the movie of fractions.
     gain : EerGain or None
-        The gain reference that pixels are multiplied with.
+        Gain reference to multiply pixels with; None to leave them unchanged.
     """
 
     header: MrcHeader
@@ -41,45 +41,45 @@ class FractionPixels(ABC):
 
     @property
     def at_once(self) -> int:
-        """Number of fractions to render at the same time: as many as cores, because each is rendered on one core."""
+        """Number of fractions to render at the same time: one for each core."""
         return usable_cores()
 
     @abstractmethod
     def decoded_bytes(self, frames: int) -> int:
-        """Return the size in bytes of a fraction of so many frames in memory."""
+        """Return the size in memory of a fraction of `frames` frames, in bytes."""
 
     @abstractmethod
     def of_counts(self, counts: NDArray[Any], frames: int, index: int, memory: NDArray[Any] | None) -> NDArray[Any]:
-        """Return a fraction as it is kept in memory, flat.
+        """Return a fraction in the form that is kept in memory, flat.
 
         Parameters
         ----------
-        counts : ndarray of unsigned integers
-            The rendered image, which may be changed.
+        counts : ndarray of unsigned integers, shape (rows, columns)
+            The rendered image, which may be overwritten.
         frames, index : int
-            Number of frames in the fraction, and number of the fraction.
+            Number of frames in the fraction, and index of the fraction.
         memory : ndarray or None
-            Memory of `decoded_bytes`, which the counts may use.
+            Memory of `decoded_bytes` bytes for the result. It may be the memory of `counts`.
         """
 
     @abstractmethod
     def mrc_bytes(self, decoded: NDArray[Any], start: int, size: int) -> NDArray[np.uint8]:
-        """Return bytes of the MRC file from a fraction in memory."""
+        """Return `size` bytes of the MRC file from byte `start` of a fraction in memory (uint8, shape (n,))."""
 
     def copy_rows(self, decoded: NDArray[Any], first: int, raw: NDArray[np.uint8]) -> None:
-        """Fill `raw` with the bytes of the rows from `first` on."""
+        """Fill `raw` (uint8, shape (n,)) with the bytes of rows, starting at row `first`."""
         raw[:] = self.mrc_bytes(decoded, first * self.header.row_bytes, len(raw))
 
 
 class CountPixels(FractionPixels):
-    """Counts, kept in memory in the smallest type; the gain is applied when they are read."""
+    """Counts, kept in memory in the smallest type; gain and pixel type are applied when they are read."""
 
     def decoded_bytes(self, frames: int) -> int:
-        """Return the size of counts."""
+        """Return the size of the counts in bytes."""
         return self.header.ny * self.header.nx * np.min_scalar_type(frames).itemsize
 
     def of_counts(self, counts: NDArray[Any], frames: int, index: int, memory: NDArray[Any] | None) -> NDArray[Any]:
-        """Clip the counts to the limits of the pixel type."""
+        """Return the counts, flat, clipped to the limits of the pixel type."""
         dtype = self.header.dtype
         if dtype.kind != "f" and frames > (largest := np.iinfo(dtype).max):
             over = counts > largest
@@ -89,7 +89,7 @@ class CountPixels(FractionPixels):
         return counts.reshape(-1)
 
     def mrc_bytes(self, decoded: NDArray[Any], start: int, size: int) -> NDArray[np.uint8]:
-        """Widen counts to the pixel type."""
+        """Return bytes of the MRC file (uint8, shape (n,)): counts in the pixel type, times any gain."""
         item = self.header.dtype.itemsize
         first, end = start // item, -(-(start + size) // item)
         values = decoded[first:end].astype(self.header.dtype)
@@ -98,7 +98,7 @@ class CountPixels(FractionPixels):
         return values.view(np.uint8)[start - first * item :][:size]
 
     def copy_rows(self, decoded: NDArray[Any], first: int, raw: NDArray[np.uint8]) -> None:
-        """Fill `raw` without a copy between."""
+        """Fill `raw` (uint8, shape (n,)), without an intermediate copy if there is no gain."""
         if self.gain is not None:
             super().copy_rows(decoded, first, raw)
             return
@@ -109,16 +109,16 @@ class CountPixels(FractionPixels):
 
 @dataclass(frozen=True)
 class CroppedPixels(FractionPixels):
-    """Counts times gain without defects, cropped in Fourier space, kept in memory as they are shown.
+    """Counts times gain with defects filled, cropped in Fourier space, kept in memory as the bytes of the MRC file.
 
     Attributes
     ----------
     shape : tuple
         Rows and columns of the rendered image.
     scale : float
-        Factor of the pixel values.
+        Factor from electrons to pixel values.
     defects : DefectFill or None
-        The gain on the rendered grid, and its defects.
+        The gain on the rendered grid, and its defects; None to apply no gain.
     """
 
     shape: tuple[int, int]
@@ -127,23 +127,23 @@ class CroppedPixels(FractionPixels):
 
     @property
     def at_once(self) -> int:
-        """Number of fractions to render at the same time: as many as cores, unless their spectra take too much."""
+        """Number of fractions to render at the same time, limited by the number of cores and the memory for spectra."""
         spectrum = fourier_crop.spectrum_bytes(self.shape, self.header.shape[1:])
         return max(1, min(usable_cores(), int(usable_memory() * _SPECTRA_SHARE) // spectrum))
 
     def decoded_bytes(self, frames: int) -> int:
-        """Return the size in the MRC file."""
+        """Return the size of a fraction in the MRC file, in bytes."""
         return self.header.frame_bytes
 
     def of_counts(self, counts: NDArray[Any], frames: int, index: int, memory: NDArray[Any] | None) -> NDArray[Any]:
-        """Multiply with the gain, fill defects, and crop."""
+        """Return the cropped pixels, flat: multiply with the gain, fill defects, crop and round."""
         header = self.header
         rows = _Gained(counts, self.defects) if self.defects else lambda first, end: _as_float(counts[first:end])
         pixels: NDArray[Any] | None = None
         saturated = 0
         for first, block in fourier_crop.crop(rows, self.shape, header.shape[1:]):
             if pixels is None:
-                # only now, as the counts may lie in the same memory
+                # after the first crop has read the counts, because both may use the same memory
                 pixels = _memory_for(header, memory)
             if header.dtype.kind != "f":
                 saturated += self._round(block)
@@ -154,11 +154,11 @@ class CroppedPixels(FractionPixels):
         return pixels.reshape(-1)
 
     def mrc_bytes(self, decoded: NDArray[Any], start: int, size: int) -> NDArray[np.uint8]:
-        """Return bytes of the fraction."""
+        """Return bytes of the MRC file (uint8, shape (n,)), the form in which fractions are kept."""
         return decoded.view(np.uint8)[start : start + size]
 
     def _round(self, block: NDArray[np.float32]) -> int:
-        """Turn values into whole numbers within the limits of the pixel type; return how many exceeded them."""
+        """Round values to integers within the limits of the pixel type, in place; return how many exceeded them."""
         limits = np.iinfo(self.header.dtype)
         block *= np.float32(self.scale)
         np.rint(block, out=block)
@@ -169,7 +169,7 @@ class CroppedPixels(FractionPixels):
 
 
 class _Gained:
-    """Rows of counts times gain, with defects filled."""
+    """Reader of rows of counts times gain, with defects filled."""
 
     def __init__(self, counts: NDArray[Any], defects: DefectFill):
         self._counts = counts

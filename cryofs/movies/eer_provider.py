@@ -33,11 +33,11 @@ class EerProvider(Provider[EerFacts, EerIndex]):
     has_details = True
 
     def shown_name(self, stored: str) -> str | None:
-        """Return the name of the movie of fractions."""
+        """Return the name of the movie of fractions, or None if the stored name is not that of an EER file."""
         return fractions_name(stored)
 
     def stored_names(self, shown: str) -> list[str]:
-        """Return the names that the EER file may have."""
+        """Return the possible names of the EER file."""
         return eer_names(shown)
 
     def read_index(self, source: LocalFile) -> EerIndex:
@@ -45,17 +45,17 @@ class EerProvider(Provider[EerFacts, EerIndex]):
         return eer.read_index(source)
 
     def metadata_key(self, options: ShowOptions) -> str:
-        """Return a key of its own if the dose is counted."""
+        """Return a separate key for metadata with a counted dose."""
         rendering = options.rendering
         is_counted = rendering.dose_per_fraction is not None and rendering.dose is None
         return f"{self.table}, counted" if is_counted else self.table
 
     def probe(self, source: LocalFile, read_index: Callable[[LocalFile], EerIndex], options: ShowOptions) -> EerFacts:
-        """Read the directories of all frames; electrons are counted if the grouping depends on them."""
+        """Return the metadata from the directories of all frames; count electrons if the grouping depends on them."""
         return eer_dose.facts_for(source, read_index(source), options.rendering)
 
     def appearance(self, metadata: EerFacts, options: ShowOptions) -> Appearance:
-        """Return the size of the movie of fractions, or None if the settings do not apply to this file."""
+        """Return the attributes of the movie of fractions, without a size if the rendering does not fit the file."""
         try:
             return Appearance(fraction_header(metadata, options.rendering, "").data_end)
         except FormatError:
@@ -72,7 +72,7 @@ class EerProvider(Provider[EerFacts, EerIndex]):
         return fingerprint(options.rendering)
 
     def details(self, metadata: EerFacts, options: ShowOptions, name: str, findings: Findings) -> dict[str, Any]:
-        """Return the rendering of the movie, its damaged frames and the number of saturated values."""
+        """Return the rendering of the movie, its damaged frames, and the number of its saturated values."""
         rendering = options.rendering
         dose = metadata.frame_dose(rendering)
         return {
@@ -89,14 +89,14 @@ class EerProvider(Provider[EerFacts, EerIndex]):
         }
 
     def describe(self, movie: EerMovie, path: Path, options: InfoOptions) -> dict[str, Any]:
-        """Return the output of `cryofs info`: facts about the camera frames, including the number of events."""
-        # compiled code, which only this needs
+        """Return the facts that `cryofs info` prints about the camera frames, including the number of events."""
+        # a late import, because only this method needs the compiled code
         from cryofs.movies.eer_info import describe_eer
 
         return describe_eer(path, options.jobs, options.rendering)
 
     def damage(self, path: Path, *, every_frame: bool = False) -> FormatError | None:
-        """Return the reason why the frames of a file cannot be found, or None; fractions skip damaged frames."""
+        """Return the reason why the frames of a file cannot be read, or None; fractions skip damaged frames."""
         with LocalFile.open(path) as source:
             try:
                 index = self.read_index(source)
@@ -113,7 +113,7 @@ class EerProvider(Provider[EerFacts, EerIndex]):
         eer_events.load()
 
     def summarize(self, path: Path) -> Summary | None:
-        """Return the report summary from the directories of the file."""
+        """Return the facts for the report, from the directories of the file."""
         with LocalFile.open(path) as source:
             index, found = self.read_index(source), source.stat
         shape = index.frames, index.ny, index.nx

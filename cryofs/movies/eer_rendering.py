@@ -1,4 +1,4 @@
-"""Rendering of EER frames to fractions: options, metadata of a file, and the resulting MRC headers."""
+"""Rendering of EER frames to fractions: options, metadata of a file, and MRC headers of the results."""
 
 import math
 from dataclasses import dataclass, fields
@@ -16,7 +16,7 @@ from cryofs.version import VERSION
 
 _MODES = {"int8": 0, "int16": 1, "float32": 2, "uint16": 6}
 _ANGSTROM_PER_M = 1e10
-# plausible pixel sizes in angstrom; others come from wrong units
+# plausible pixel sizes in angstrom; values outside come from wrong units
 _PIXEL_SIZES = (0.01, 1000.0)
 _NUMBERS = (1e-15, 1e9)
 _LARGEST_INT16 = 32767
@@ -29,13 +29,13 @@ class Rendering:
     Attributes
     ----------
     grouping : int
-        Frames in a fraction; a file of fewer frames is one fraction.
+        Number of frames in a fraction. A file with fewer frames is one fraction.
     dose_per_fraction : float or None
-        If given, it determines the grouping; electrons per square angstrom.
+        Electrons per square angstrom in a fraction; overrides `grouping`.
     dose : float or None
-        Electrons per square angstrom of a whole movie, instead of the value in its metadata.
+        Electrons per square angstrom in a whole movie; overrides the metadata.
     pixel_size : float or None
-        Angstrom per detector pixel, instead of the value in the metadata.
+        Angstrom per detector pixel; overrides the metadata.
     upsampling : int
         Image pixels along each side of a detector pixel: 1, 2 or 4.
     dtype : str or None
@@ -46,9 +46,9 @@ class Rendering:
     gain : Path or None
         Gain reference of the detector.
     gain_convention : str or None
-        Whether counts are multiplied with its values or divided by them; None decides by its name.
+        Whether counts are multiplied with its values or divided by them; None to infer it from the file name.
     apply_gain : bool
-        Whether fractions are multiplied with it, which makes them float32.
+        Whether to multiply fractions with the gain, which makes them float32.
     crop : int or None
         Image pixels along each side of a detector pixel after cropping in Fourier space, fewer than `upsampling`. The
         gain reference is applied before.
@@ -56,7 +56,7 @@ class Rendering:
     Raises
     ------
     UsageError
-        Fractions cannot be cropped so.
+        The value of `crop` is not valid for the upsampling or the pixel type.
     """
 
     grouping: int = 40
@@ -77,7 +77,7 @@ class Rendering:
 
     @property
     def default_dtype(self) -> str:
-        """Pixel type if none is chosen."""
+        """Pixel type if the user chooses none."""
         return "float32" if self.crop else "int16"
 
     @property
@@ -92,7 +92,7 @@ class Rendering:
 
     @property
     def multiplies_gain(self) -> bool:
-        """Whether the pixels of the fractions are multiplied with the gain reference."""
+        """True if the pixels of the fractions are multiplied with the gain reference."""
         return self.gain is not None and (self.apply_gain or self.crop is not None)
 
 
@@ -109,9 +109,9 @@ class EerFacts:
     total_dose : float or None
         Electrons per pixel of the detector, as the acquisition program recorded it.
     sub_pixel_bits : int
-        Bits of the position of an event within its pixel, along each axis.
+        Bits along each axis for the position of an event within its pixel.
     counted : float or None
-        Electrons per pixel in a frame, counted where the grouping depends on the dose and the metadata lack it.
+        Electrons per pixel in a frame, counted if the grouping depends on a dose that the metadata lack.
     """
 
     frames: int
@@ -123,14 +123,14 @@ class EerFacts:
     counted: float | None = None
 
     def frame_dose(self, rendering: Rendering) -> tuple[float, str] | None:
-        """Return the electrons per square angstrom in a frame and their source: given, metadata or counted; or None."""
+        """Return the electrons per square angstrom in a frame and their source (given, metadata, counted), or None."""
         pixel_size = rendering.pixel_size or self.pixel_size
         if rendering.dose is not None:
             return rendering.dose / self.frames, "given"
         if pixel_size is not None and self.total_dose is not None:
             return self.total_dose / self.frames / pixel_size**2, "metadata"
         if pixel_size is not None and self.counted:
-            # coincident electrons count as one, so this is slightly low
+            # slightly low, because coincident electrons count as one
             return self.counted / pixel_size**2, "counted"
         return None
 
@@ -140,7 +140,7 @@ class EerFacts:
         Raises
         ------
         FormatError
-            The grouping follows from the dose, which is unknown.
+            The grouping depends on the dose, which is unknown.
         """
         return min(self._wanted_grouping(rendering, name), self.frames)
 
@@ -149,8 +149,8 @@ class EerFacts:
             return rendering.grouping
         if (found := self.frame_dose(rendering)) is None:
             if (rendering.pixel_size or self.pixel_size) is None:
-                raise FormatError(f"{name}: its metadata lack the pixel size; use --eer-pixel-size, or --eer-grouping")
-            raise FormatError(f"{name}: unknown dose (no electrons counted); use --eer-dose, or --eer-grouping")
+                raise FormatError(f"{name}: no pixel size in the metadata; pass --eer-pixel-size or --eer-grouping")
+            raise FormatError(f"{name}: unknown dose (no electrons counted); pass --eer-dose or --eer-grouping")
         return max(1, round(rendering.dose_per_fraction / found[0]))
 
     def fraction_count(self, rendering: Rendering, name: str) -> int:
@@ -159,7 +159,7 @@ class EerFacts:
         return count + 1 if rendering.leftover == "keep" and leftover else count
 
     def fractions(self, rendering: Rendering, name: str) -> list[range]:
-        """Return the frame numbers of each fraction; raise the errors of `grouping`."""
+        """Return the range of frame numbers of each fraction; raise the errors of `grouping`."""
         step, count = self.grouping(rendering, name), self.fraction_count(rendering, name)
         if rendering.leftover == "spread":
             step, longer = divmod(self.frames, count)
@@ -170,8 +170,8 @@ class EerFacts:
     def scale(self, rendering: Rendering, name: str) -> float:
         """Return the factor from electrons to pixel values; raise the errors of `grouping`.
 
-        It is 1, but for cropped fractions of whole numbers the largest power of two that leaves room for twice the
-        electrons that a detector pixel can receive.
+        The factor is 1, except for cropped fractions in int16. For these it is the largest power of two that leaves
+        room for twice the electrons that a detector pixel can receive.
         """
         if rendering.crop is None or _MODES["int16"] != rendering.mode:
             return 1.0
@@ -180,19 +180,19 @@ class EerFacts:
 
 
 def runs_of(fractions: list[range]) -> list[list[int]]:
-    """Return the sizes of consecutive fractions as pairs: a number of fractions, and the frames of each."""
+    """Return the lengths of consecutive fractions as pairs: the number of fractions, and the frames in each."""
     return [[len(list(same)), size] for size, same in groupby(map(len, fractions))]
 
 
 def frames_text(frames: int, fractions: list[range]) -> str:
-    """Return a line about the raw frames of a file, its fractions, and the frames that are in no fraction."""
+    """Return a line of text with the raw frames of a file, its fractions, and the dropped frames."""
     sizes = [f"{number} fractions of {size}" for number, size in runs_of(fractions)]
     dropped = frames - sum(map(len, fractions))
     return f"Found {frames} raw frames; {' and '.join(sizes)}, {dropped} frames dropped"
 
 
 def rendering_of(settings: Settings) -> Rendering:
-    """Return the rendering that settings ask for."""
+    """Return the rendering that the settings define."""
     return Rendering(
         grouping=settings.eer_grouping,
         dose_per_fraction=settings.eer_dose_per_fraction,
@@ -210,7 +210,7 @@ def rendering_of(settings: Settings) -> Rendering:
 
 @lru_cache(maxsize=64)
 def fingerprint(rendering: Rendering) -> str:
-    """Return a string that identifies the bytes of a rendering and is the same for every mount.
+    """Return a string that identifies the bytes of a rendering and is the same in all mounts.
 
     Options with default values are omitted, so that adding an option does not change the string. The path of the gain
     reference is omitted too, but not whether it is applied.
@@ -223,7 +223,7 @@ def fingerprint(rendering: Rendering) -> str:
 
 
 def facts_of(index: EerIndex) -> EerFacts:
-    """Return the metadata that the index of a file holds."""
+    """Return the metadata in the index of a file."""
     pixel_size = metadata_number(index, "sensorPixelSize.width")
     if pixel_size is not None:
         pixel_size *= _ANGSTROM_PER_M
@@ -239,11 +239,13 @@ def fraction_header(facts: EerFacts, rendering: Rendering, name: str) -> MrcHead
     Raises
     ------
     FormatError
-        See `EerFacts.grouping`; or events have too few sub-pixel bits for this upsampling.
+        See `EerFacts.grouping`. Also raised if events have too few sub-pixel bits for this upsampling.
     """
-    if facts.sub_pixel_bits < rendering.upsampling.bit_length() - 1:
-        needed = f"too few sub-pixel bits for upsampling {rendering.upsampling}; use a lower one"
-        raise FormatError(f"{name}: events have {facts.sub_pixel_bits}, {needed}")
+    needed = rendering.upsampling.bit_length() - 1
+    if facts.sub_pixel_bits < needed:
+        sizes = f"expected {needed}, got {facts.sub_pixel_bits}"
+        problem = f"too few sub-pixel bits for upsampling {rendering.upsampling} ({sizes})"
+        raise FormatError(f"{name}: {problem}; choose a lower upsampling")
     grid = rendering.shown_upsampling
     shape = (facts.fraction_count(rendering, name), facts.ny * grid, facts.nx * grid)
     pixel_size = rendering.pixel_size or facts.pixel_size
@@ -258,13 +260,13 @@ def fraction_header(facts: EerFacts, rendering: Rendering, name: str) -> MrcHead
 
 
 def gain_header(facts: EerFacts, rendering: Rendering) -> MrcHeader:
-    """Return the MRC header of the gain reference on the grid on which fractions are rendered."""
+    """Return the MRC header of the gain reference on the grid of the rendered image."""
     ny, nx = facts.ny * rendering.upsampling, facts.nx * rendering.upsampling
     return mrc.made_header((1, ny, nx), 2, None, f"gain reference, multiply with the counts; cryofs {VERSION}")
 
 
 def metadata_number(index: EerIndex, name: str) -> float | None:
-    """Return a number of the metadata, or None if it is missing or not plausible."""
+    """Return a number from the metadata, or None if it is missing or implausible."""
     try:
         value = float(index.metadata[name])
     except (KeyError, ValueError):

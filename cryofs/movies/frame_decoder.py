@@ -1,6 +1,6 @@
 """Decoding of TIFF strips to frames: to stored pixels, and to the original bytes of an archived movie.
 
-A decoder is immutable and may be used by several threads at once. Nothing here does I/O.
+A decoder is immutable, and several threads may use it at once. This module does no I/O.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -19,24 +19,24 @@ from cryofs.kernels.from_counts import ExceptionValues, GainReference, array_in,
 from cryofs.movies.movie import EncodedFrame
 from cryofs.storage.checksums import RunningChecksum
 
-# Values that are restored at a time for a checksum. They stay in the processor's cache; with fewer, the calls of NumPy
-# take longer than their work.
+# Bytes of values that are restored at a time for a checksum. They fit into the processor's cache; with fewer, the
+# overhead of NumPy calls would exceed the time of their work.
 _CHECKED_BYTES = 1 << 19
 _ALIGNMENT = 64
-# Compiled code decodes two strips in the time of one and a half.
+# Compiled code decodes two strips together in 1.5 times the time of one.
 STRIPS_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
 class FrameName:
-    """The name of a frame in messages, and the remedy if the frame is damaged."""
+    """Name of a frame for messages, and the remedy for damage."""
 
     movie: str
     index: int
     remedy: str
 
     def damaged(self, error: Exception) -> DamagedError:
-        """Return the error that names file, frame, problem and remedy."""
+        """Return an error that names the file, the frame, the problem and the remedy."""
         damaged = DamagedError(f"{self.movie}, frame {self.index}: damaged ({error}); {self.remedy}")
         damaged.facts["frame"] = self.index
         return damaged
@@ -44,14 +44,14 @@ class FrameName:
 
 @dataclass(frozen=True)
 class EncodedPixels(EncodedFrame):
-    """Adjacent encoded strips of a page, which decode to the stored pixels.
+    """Adjacent encoded strips of a page, which decode to stored pixels.
 
     Attributes
     ----------
     strips : dict
         Encoded strips by their numbers, in ascending order.
     pool : Executor or None
-        Decodes strips in parallel; its tasks never wait for one another.
+        Thread pool that decodes strips in parallel. Its tasks must not wait for one another.
     shown : dtype or None
         Type whose bytes are returned; None to return the pixels in the type of the page.
     """
@@ -63,7 +63,7 @@ class EncodedPixels(EncodedFrame):
     shown: np.dtype[Any] | None = None
 
     def decode(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Return the pixels or their bytes, rows in the order of the frame."""
+        """Return the pixels, flat, rows in the order of the frame; as bytes (uint8) if `shown` is set."""
         layout, numbers = self.layout, numbers_of(self.strips)
         rows = layout.frame_rows(numbers)
         pixels = array_in(out, (rows.stop - rows.start, layout.nx), self.shown or layout.dtype)
@@ -83,7 +83,7 @@ class EncodedPixels(EncodedFrame):
 
 @dataclass(frozen=True)
 class FrameDecoder:
-    """Decoder of archived frames, from the page layout, the header of the original and the gain reference."""
+    """Decoder of archived frames, which combines the page layout, the header of the original and the gain reference."""
 
     layout: PageLayout
     header: MrcHeader
@@ -95,7 +95,7 @@ class FrameDecoder:
         return ExceptionValues(*exception_block.unpack(packed, count - near, near, bits))
 
     def empty_values(self, rows: int, memory: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Return an uninitialised array for the values of `rows` rows, in `memory` if given."""
+        """Return an uninitialised array of shape (rows, columns) for values; it may use `memory`."""
         header = self.header
         if header.mode == mrc.MODE_4BIT:
             return np.empty((rows, header.columns), header.dtype)
@@ -105,22 +105,22 @@ class FrameDecoder:
 
     @property
     def piece_bytes(self) -> int:
-        """Maximum size in bytes of the pixels of strips that are decoded together."""
+        """Maximum size of the pixels of one piece, which is a group of strips decoded together, in bytes."""
         layout = self.layout
         return min(STRIPS_AT_ONCE * layout.rows_per_strip, layout.ny) * layout.nx * layout.dtype.itemsize
 
     @property
     def rows_checked_at_once(self) -> int:
-        """Rows that are restored together for a checksum."""
+        """Number of rows that are restored together for a checksum."""
         return max(1, min(_CHECKED_BYTES // self._value_row_bytes, self.layout.ny))
 
     @property
     def checking_bytes(self) -> int:
-        """Bytes of memory that the checksum of a frame takes: some rows of values, and the pixels of a piece."""
+        """Size of the memory for the checksum of a frame, in bytes: some rows of values, and the pixels of a piece."""
         return self.rows_checked_at_once * self._value_row_bytes + _ALIGNMENT + self.piece_bytes
 
     def checking_memory(self, memory: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """Divide memory of `checking_bytes` into an array of values and memory for the pixels of a piece."""
+        """Divide `checking_bytes` bytes into values, shape (rows, columns), and memory for the pixels of a piece."""
         rows = self.rows_checked_at_once
         values = array_in(memory, (rows, self.header.columns), self.header.dtype)
         return values, memory[-(-values.nbytes // _ALIGNMENT) * _ALIGNMENT :]
@@ -130,10 +130,20 @@ class FrameDecoder:
         return self.header.columns * self.header.dtype.itemsize
 
     def restore(self, pixels: NDArray[Any], rows: slice, values: NDArray[Any]) -> None:
-        """Fill `values` of the frame rows `rows` from the pixels of a page, without applying exceptions."""
+        """Restore the values of frame rows without applying exceptions.
+
+        Parameters
+        ----------
+        pixels : ndarray, shape (n, nx)
+            The pixels, in the order of the page.
+        rows : slice
+            The n frame rows.
+        values : ndarray, shape (n, columns)
+            Filled with the values, in the order of the frame.
+        """
         if self.reference is None:
             widen(pixels, values[:, : self.layout.nx])
-            # the padding nibble of an odd row is 0 unless an exception gives its value
+            # the unused nibble of an odd row is 0 unless an exception sets it
             values[:, self.layout.nx :] = 0
         else:
             self.reference.restore(pixels, rows, values)
@@ -141,14 +151,15 @@ class FrameDecoder:
 
 @dataclass(frozen=True)
 class EncodedOriginal(EncodedFrame):
-    """Adjacent encoded strips of an archived frame with its exceptions, which decode to bytes of the original.
+    """Adjacent encoded strips of an archived frame and its exceptions, which decode to bytes of the original.
 
     Attributes
     ----------
     strips : dict
         Encoded strips by their numbers, in ascending order.
     packed, count, near : bytes, int, int
-        Exceptions of the frame, see `cryofs.formats.exception_block`.
+        Packed exceptions of the frame, the number of all, and the number of near ones; see
+        `cryofs.formats.exception_block`.
     checksum : str or None
         XXH3-128 of the decoded bytes; None for a row block, whose bytes have no checksum of their own.
     """
@@ -163,7 +174,7 @@ class EncodedOriginal(EncodedFrame):
     pool: Executor | None = None
 
     def decode(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Return the bytes of the original."""
+        """Return the bytes of the original (uint8, shape (n,))."""
         decoder, layout, numbers = self.decoder, self.decoder.layout, numbers_of(self.strips)
         rows = layout.frame_rows(numbers)
         values = decoder.empty_values(rows.stop - rows.start, out)
@@ -183,7 +194,7 @@ class EncodedOriginal(EncodedFrame):
                 if exceptions is not None:
                     exceptions.within(held.start * width, held.stop * width).put_back(part)
                 if self.checksum is not None:
-                    # now, because these rows are still in the processor's cache
+                    # here, because these rows are still in the processor's cache
                     whole.add(mrc.frame_raw(part, decoder.header))
             if self.checksum is not None and whole.result() != self.checksum:
                 raise DamagedError("checksum mismatch in the decoded frame")
@@ -197,8 +208,8 @@ class EncodedOriginal(EncodedFrame):
 
         Parameters
         ----------
-        memory : ndarray
-            Memory of `FrameDecoder.checking_bytes`.
+        memory : ndarray of uint8, flat
+            At least `FrameDecoder.checking_bytes` bytes.
         """
         decoder, layout = self.decoder, self.decoder.layout
         values, memory = decoder.checking_memory(memory)
@@ -228,7 +239,7 @@ def page_rows(
 
 
 def decode_strips(layout: PageLayout, strips: Mapping[int, bytes], piece: range, pixels: NDArray[Any]) -> None:
-    """Decode neighbouring strips into `pixels`, rows in the order of the page."""
+    """Decode adjacent strips into `pixels`, shape (rows, nx), rows in the order of the page."""
     height = layout.rows_per_strip
     parts = [pixels[first : first + height] for first in range(0, len(pixels), height)]
     layout.codec.decode([strips[number] for number in piece], parts)
@@ -241,15 +252,15 @@ def pieces_of(strips: range) -> list[range]:
 
 
 def pieces_in_order(pool: Executor | None, strips: range, action: Callable[[range], None]) -> Iterator[range]:
-    """Call `action` for the groups of adjacent strips, in parallel if there is a pool.
+    """Call `action` for groups of adjacent strips, in parallel if there is a pool.
 
     Yields
     ------
     range
-        A piece that is done, in the order of the frame, whose first rows are in the last strip.
+        A finished piece. Pieces come in the order of the frame, whose first rows are in the last strip.
     """
     pieces = pieces_of(strips)[::-1]
-    # a single piece would only wait in the pool for those of other frames
+    # in the pool, a single piece would wait for those of other frames
     run = map if pool is None or len(pieces) == 1 else pool.map
     for piece, _ in zip(pieces, run(action, pieces), strict=True):
         yield piece

@@ -1,6 +1,6 @@
 """Runs of small frames: consecutive frames of a movie that are read, decoded and cached together.
 
-A thread, a lock and a system call for each frame would take longer than decoding frames of a few kilobytes.
+For frames of a few kilobytes, a thread switch, a lock and a system call for each would take longer than decoding.
 """
 
 from collections.abc import Hashable
@@ -12,27 +12,29 @@ from numpy.typing import NDArray
 from cryofs.movies.movie import EncodedFrame, Movie
 from cryofs.system.resources import usable_cores
 
-# Size of a run in the MRC file, and the frames that are small enough for runs.
+# Size of a run in the MRC file, and the largest frame that is part of a run.
 RUN_BYTES = 1 << 20
 _SMALL_FRAME_BYTES = 256 << 10
 
 
 def frames_of_run(movie: Movie) -> int:
-    """Return how many frames of a movie are read together; one if they are large."""
+    """Return the number of frames in a run, which is 1 for large frames."""
     layout = movie.layout
     if layout.frame_bytes > _SMALL_FRAME_BYTES:
         return 1
-    # the run of a short movie ends with the movie, so that memory of its size is enough
+    # the run of a short movie ends with the movie, so that no more memory than its size is allocated
     return max(1, min(RUN_BYTES // layout.frame_bytes, layout.frames))
 
 
 class FrameRuns:
-    """The runs of a movie, as a frame cache takes frames: each under the number of its first frame.
+    """The runs of a movie in the role of frames of a cache: each has the number of its first frame.
 
     Parameters
     ----------
+    movie : Movie
+        The movie to read.
     frames : int
-        Frames of a run.
+        Number of frames in a run.
     """
 
     def __init__(self, movie: Movie, frames: int):
@@ -43,19 +45,19 @@ class FrameRuns:
 
     @property
     def decodes_at_once(self) -> int:
-        """One core decodes a run, so several runs are decoded at the same time."""
+        """Number of runs to decode at the same time: one for each core, because a run is decoded on one core."""
         return usable_cores()
 
     def decoded_bytes(self, rows: range | None = None) -> int:
-        """Return the bytes of memory of a decoded run; the last run of a movie may take less."""
+        """Return the size of a decoded run in bytes; the last run of a movie may be smaller."""
         return self._frames * self._movie.layout.frame_bytes
 
     def read_frame(self, index: int, rows: range | None = None) -> EncodedFrame:
-        """Read the run that begins with a frame."""
+        """Read the run that begins with frame `index`."""
         return self._movie.read_run(range(index, min(index + self._frames, self._movie.layout.frames)))
 
     def mrc_bytes(
         self, decoded: NDArray[Any], start: int, size: int, memory: NDArray[np.uint8] | None = None
     ) -> NDArray[np.uint8]:
-        """Return bytes of the MRC file from a decoded run, fewer if it ends before; `memory` is not needed."""
+        """Return `size` bytes of the MRC file (uint8, shape (n,)) from byte `start` of a decoded run."""
         return decoded[start : start + size]

@@ -1,4 +1,4 @@
-"""Files of other kinds that users pass as gain references: what they are, and how to convert them."""
+"""Recognition of files that are not gain references, with commands to convert them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ from cryofs.formats.tiff_directories import MAGICS
 
 _HEAD_BYTES = 1024
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# DigitalMicrograph: the version, big-endian
+# DigitalMicrograph files begin with their version, big-endian.
 _DIGITAL_MICROGRAPH = {b"\0\0\0\3": "DM3", b"\0\0\0\4": "DM4"}
 _PACKED = {
     b"BZh": ("bzip2", "bunzip2 --keep"),
@@ -21,7 +21,7 @@ _SAME_CAMERA = "pass the gain reference of this camera"
 
 @dataclass(frozen=True)
 class GainKind:
-    """A kind of file that is not an MRC gain reference, with the remedy."""
+    """Kind of a file that is not an MRC gain reference, with the remedy."""
 
     name: str
     remedy: str
@@ -29,7 +29,7 @@ class GainKind:
 
 
 def kind_of(path: Path) -> GainKind | None:
-    """Return the kind of a file that is not MRC, by its contents; None if it is not known.
+    """Return the kind of a file that is not MRC, recognized by its contents; None if it is unknown.
 
     Raises
     ------
@@ -56,18 +56,18 @@ def kind_of(path: Path) -> GainKind | None:
 
 
 def check_mrc(path: Path) -> None:
-    """Raise GainError if a file is of a known kind other than MRC; a file that cannot be read passes."""
+    """Raise GainError if a file is of a known kind other than MRC; ignore files that cannot be read."""
     if (kind := _readable_kind(path)) is not None:
         raise GainError(f"{path}: {kind.name}, not an MRC gain reference; {kind.remedy}")
 
 
 def check_eer(path: Path, shown: str | None = None) -> None:
-    """Raise GainError if a file is of a known kind other than MRC and TIFF; a file that cannot be read passes.
+    """Raise GainError if a file is of a known kind other than MRC and TIFF; ignore files that cannot be read.
 
     Parameters
     ----------
     shown : str or None
-        Path in messages, if another one is used to read the file.
+        Path for messages; None for `path`.
     """
     kind = _readable_kind(path)
     if kind is not None and not kind.is_tiff:

@@ -1,6 +1,6 @@
-"""Gain references on disk, found by checksum from a movie's folder upwards and loaded once for all movies.
+"""Gain references on disk, searched by checksum from a movie's folder upwards, and loaded once for all movies.
 
-Thread safety: a `GainLibrary` may be shared; its lock guards the tables, never a read.
+Thread safety: a `GainLibrary` may be shared. Its lock protects the tables and is not held during reads.
 """
 
 import contextlib
@@ -25,25 +25,25 @@ from cryofs.storage.byte_source import ByteSource, LocalFile
 from cryofs.storage.checksums import file_sha256
 from cryofs.storage.file_state import FileState, is_still, state_of
 
-# As large as a frame of the largest cameras, with room.
+# Larger than a frame of the largest cameras.
 _MAX_DETAIL = 1 << 30
 # Type of the extended header of a reference whose arithmetic is not SINGLE: the detail, as little-endian float32.
 _EXTENDED_TYPES = {Arithmetic.DOUBLE: "CFGD", Arithmetic.RECIPROCAL: "CFGR"}
-# How the first label of an estimated reference begins, and where that label is.
+# Prefix of the first label of an estimated reference, and the offset of that label.
 _LABEL = "cryofs gain reference"
 _LABEL_PLACE = 224
 
-# Agreeing values that RELION's converter requires by default before it uses the gain of a pixel.
+# Number of agreeing values that RELION's converter requires by default before it uses the gain of a pixel.
 _RELION_THRESH = 50
 
 
 def load_reference(path: Path) -> GainReference:
-    """Return the gain reference in an MRC file, to be multiplied with counts.
+    """Return the gain reference in an MRC file (float32, shape (ny, nx)), which is to be multiplied with counts.
 
     Raises
     ------
     GainError
-        Not an MRC file of one float32 frame.
+        The file is not an MRC file with one float32 frame.
     """
     with _reading(path) as movie:
         gain = np.ascontiguousarray(movie.frame(0), np.float32)
@@ -54,7 +54,7 @@ def load_reference(path: Path) -> GainReference:
 
 
 def reference_shape(path: Path) -> tuple[int, int]:
-    """Return rows and columns of a gain reference from its header; raise the errors of `load_reference`."""
+    """Return the rows and columns of a gain reference from its header; raise the errors of `load_reference`."""
     with _reading(path) as movie:
         return movie.shape[1:]
 
@@ -64,7 +64,8 @@ def _reading(path: Path) -> Iterator[MrcMovie]:
     try:
         with MrcMovie(path, max_extended_header=_MAX_DETAIL) as movie:
             if movie.shape[0] != 1 or movie.mrc_header.mode != mrc.MODE_FLOAT32:
-                raise GainError(f"{path}: not a gain reference (expected a single frame of mode 2, float32)")
+                problem = "not a gain reference (expected one frame of mode 2, float32)"
+                raise GainError(f"{path}: {problem}; pass another file")
             yield movie
     except FormatError as error:
         gain_kinds.check_mrc(path)
@@ -77,13 +78,13 @@ def load_given(path: Path) -> tuple[GainReference, bytes]:
     """Return a gain reference that the user passed, and the bytes of the file to store in the archive.
 
     RELION's converter writes a reliability map beside its estimate (`gain_estimate.bin`,
-    `gain_estimate_reliablity.bin`). Pixels that are unreliable by this map get gain 1, as in RELION. A reference that
+    `gain_estimate_reliablity.bin`). Pixels that this map marks as unreliable get gain 1, as in RELION. A reference that
     cryofs wrote needs no map.
 
     Raises
     ------
     GainError
-        The reference or the map is not usable.
+        The reference or its map is not valid.
     """
     reference, data = load_reference(path), path.read_bytes()
     map_path = relion_reliability_path(path)
@@ -97,7 +98,7 @@ def load_given(path: Path) -> tuple[GainReference, bytes]:
 
 
 def _reliable(map_path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return a mask of the pixels that are reliable according to a map of RELION.
+    """Return a mask of the reliable pixels (bool, shape (ny, nx)) from a map of RELION.
 
     By default RELION requires 50 agreeing values. If most pixels have fewer, because few frames were read, one is
     enough, because compress checks each value.
@@ -107,7 +108,7 @@ def _reliable(map_path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
             if movie.shape != (1, *shape):
                 ny, nx = shape
                 raise GainError(
-                    f"{map_path}: not the reliability map of the gain reference (expected one frame of {ny} x {nx}); "
+                    f"{map_path}: does not fit the gain reference (expected one frame of {ny} x {nx}); "
                     "remove or replace it"
                 )
             reliability = movie.frame(0)
@@ -121,12 +122,12 @@ def _reliable(map_path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
 
 
 def relion_reliability_path(reference: Path) -> Path:
-    """Return the path at which RELION's converter expects the reliability map (in RELION's spelling)."""
+    """Return the path of the reliability map of RELION's converter (in RELION's spelling)."""
     return reference.with_name(f"{reference.stem}_reliablity{reference.suffix}")
 
 
 def reference_file(reference: GainReference, pixel_size: float | None) -> bytes:
-    """Return the bytes of an MRC file with the gain reference as its only frame."""
+    """Return the bytes of an MRC file with the gain reference as its only frame; `pixel_size` is in angstrom."""
     header = mrc.new_header((1, *reference.shape), 2, pixel_size, f"{_LABEL}, to be multiplied with counts")
     if reference.detail is not None:
         detail = reference.detail.astype("<f4").tobytes()
@@ -135,8 +136,13 @@ def reference_file(reference: GainReference, pixel_size: float | None) -> bytes:
 
 
 def is_estimated(source: ByteSource) -> bool:
-    """Return True if a file is a gain reference that cryofs estimated, by the label of its header."""
+    """Return True if the label in the header marks a gain reference as estimated by cryofs."""
     return source.read(len(_LABEL), _LABEL_PLACE) == _LABEL.encode()
+
+
+def has_label(data: bytes) -> bool:
+    """Return True if these are the bytes of a gain reference that cryofs estimated, as `is_estimated` does."""
+    return data.startswith(_LABEL.encode(), _LABEL_PLACE)
 
 
 def _detail(movie: MrcMovie) -> NDArray[np.float32]:
@@ -149,7 +155,7 @@ def _detail(movie: MrcMovie) -> NDArray[np.float32]:
 
 
 def bytes_sha256(data: bytes) -> str:
-    """Return the SHA-256 of the bytes of a reference file that is not on disk yet."""
+    """Return the SHA-256 of the bytes of a reference file that has not been written yet."""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -165,7 +171,7 @@ class GainLibrary:
     Parameters
     ----------
     root : Path or None
-        Last folder of the search upwards; None for the root of the file system.
+        Folder at which the search upwards ends; None for the root of the file system.
     """
 
     def __init__(self, root: Path | None = None):
@@ -173,9 +179,9 @@ class GainLibrary:
         self._lock = threading.Lock()
         self._sums: dict[Path, tuple[FileState, str]] = {}
         self._loaded: weakref.WeakValueDictionary[str, GainReference] = weakref.WeakValueDictionary()
-        # by SHA-256: the file that a loaded reference came from, and the state it had
+        # by SHA-256: the file of a loaded reference, and its state when it was read
         self._origins: dict[str, tuple[Path, FileState]] = {}
-        # keeps the reference of the last movie alive until the next one is opened
+        # keeps the reference of the last movie in memory until the next one is opened
         self._recent: GainReference | None = None
 
     def paths(self, folder: Path) -> list[Path]:
@@ -188,13 +194,13 @@ class GainLibrary:
         return found
 
     def beside(self, folder: Path) -> Path | None:
-        """Return the nearest `gain-reference.mrc` for counts of another program, not one that cryofs estimated."""
+        """Return the nearest `gain-reference.mrc` for counts of another program; skip those that cryofs estimated."""
         for path in (one for one in self.paths(folder) if one.name == GAIN_REFERENCE):
             try:
                 with LocalFile.open(path) as source:
                     is_own = is_estimated(source)
             except (CryofsError, OSError):
-                is_own = False  # reading it returns the error
+                is_own = False  # reading it raises the error
             if not is_own:
                 return path
         return None
@@ -202,13 +208,13 @@ class GainLibrary:
     def get(self, sha256: str, folder: Path, name: str) -> GainReference:
         """Return the gain reference with this SHA-256 for a movie called `name` in `folder`.
 
-        A reference in memory is used only while its file is unchanged, so that a replaced file is an error at once, not
-        only for a later mount.
+        A reference in memory is used only while its file is unchanged, so that a replaced file is reported immediately
+        and not only by a later mount.
 
         Raises
         ------
         GainError
-            No file from the folder upwards has this content.
+            No reference in the folder or above has this content.
         """
         with self._lock:
             gain, origin = self._loaded.get(sha256), self._origins.get(sha256)
@@ -223,7 +229,7 @@ class GainLibrary:
             except (CryofsError, OSError):
                 continue  # a damaged reference may have an intact copy further up
             if not is_still(path, state):
-                continue  # the file changed between checksum and load
+                continue  # the file changed between its checksum and the load
             with self._lock:
                 self._loaded[sha256] = self._recent = gain
                 self._origins[sha256] = path, state
@@ -234,13 +240,13 @@ class GainLibrary:
         )
 
     def preload(self, folder: Path) -> None:
-        """Load the nearest valid reference of a folder, if any, so that no reader waits for it."""
+        """Load the nearest valid reference of a folder, if any, so that readers do not wait for it."""
         with contextlib.suppress(CryofsError, OSError):
             for path in self.paths(folder)[:1]:
                 self.get(self.sha256(path), folder, str(path))
 
     def sha256(self, path: Path) -> str:
-        """Return the SHA-256 of a reference file, computed once for each state of the file."""
+        """Return the SHA-256 of a reference file, computed once for each version of the file."""
         state = state_of(path.stat())
         with self._lock:
             known = self._sums.get(path)
@@ -253,10 +259,10 @@ class GainLibrary:
 
 
 def _is_reference(path: Path) -> bool:
-    """Return True for a regular file; a link could lead out of the archive, or to an endless file."""
+    """Return True for a regular file, not a link, which could lead out of the archive or to a device."""
     if not is_reference_name(path.name):
         return False
     try:
         return stat.S_ISREG(path.lstat().st_mode)
     except FileNotFoundError:
-        return False  # removed since the folder was listed
+        return False  # removed after the folder was listed

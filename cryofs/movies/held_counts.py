@@ -1,8 +1,8 @@
-"""Frames of gain-normalised movies as caches hold them: counts and exceptions, not values.
+"""Frames of gain-normalised movies as caches store them: counts and exceptions instead of values.
 
-They take a quarter of the memory, and a read of a few rows multiplies only those, straight into the memory of its
-reply. That memory is in the processor's cache, so values never take the way through main memory. For the checksum of a
-whole frame its values are made once more, a few rows at a time.
+They take a quarter of the memory. A read of a few rows multiplies only those rows, directly into the memory of its
+reply. That memory is in the processor's cache, so values do not pass through main memory. To verify the checksum of a
+whole frame, its values are computed once more, a few rows at a time.
 
 Layout of the memory of a decoded frame or row block: a head of eight int64 (first and last frame row, number of far and
 near exceptions), positions of far and near exceptions, bits of far and steps of near exceptions; counts from
@@ -29,24 +29,24 @@ _HEAD_BYTES = 64
 _VALUE = np.dtype(np.float32)
 _BITS = np.dtype(np.uint32)
 _FAR_BYTES, _NEAR_BYTES = 8 + _BITS.itemsize, 8 + 1
-# Exceptions may take this share of the bytes of counts; beyond it, values take less memory for row blocks.
+# Largest size of exceptions relative to that of counts. Beyond it, row blocks take less memory as values.
 _MOST_EXCEPTIONS = 1 / 16
-# Values of a frame, at least.
+# Smallest size of the values of a frame that is cached as counts.
 _LEAST_BYTES = 1 << 20
-# Values that are made at a time for a checksum: they stay in the second-level cache of a core.
+# Size of the values that are computed at a time for a checksum; they fit into the second-level cache of a core.
 _CHECKED_BYTES = 1 << 19
 
 
 @dataclass(frozen=True)
 class HeldCounts:
-    """How the frames of a movie are held.
+    """Layout of the frames of a movie in memory.
 
     Attributes
     ----------
     layout : PageLayout
         Layout of the stored counts.
     far, near : int
-        Most exceptions of a frame.
+        Maximum number of far and of near exceptions in a frame.
     """
 
     layout: PageLayout
@@ -55,29 +55,29 @@ class HeldCounts:
 
     @classmethod
     def of(cls, record: Record, layout: PageLayout) -> "HeldCounts | None":
-        """Return how the frames of a movie are held; None if they are held as the bytes of the original."""
+        """Return the layout of the frames of a movie, or None if they are cached as the bytes of the original."""
         found = [frame.exceptions for frame in record.frames if frame.exceptions]
         far = max((each.count - each.near for each in found), default=0)
         near = max((each.near for each in found), default=0)
         is_native = mrc.MODE_DTYPES[record.mrc_mode] == _VALUE and _VALUE.newbyteorder(record.byte_order).isnative
-        # the numbers of a damaged record may be anything
+        # the numbers in a damaged record can be arbitrary
         is_few = min(far, near) >= 0 and far * _FAR_BYTES + near * _NEAR_BYTES <= _MOST_EXCEPTIONS * layout.page_bytes
-        # small frames are read in runs, as bytes of the original
+        # small frames are cached in runs, as bytes of the original
         is_large = layout.ny * layout.nx * _VALUE.itemsize >= _LEAST_BYTES
         return cls(layout, far, near) if record.gain is not None and is_native and is_few and is_large else None
 
     @cached_property
     def counts_at(self) -> int:
-        """Offset of the counts in the memory of a frame, a multiple of the size of any number."""
+        """Offset of the counts in the memory of a frame, aligned for any pixel type."""
         return _HEAD_BYTES + -(-(self.far * _FAR_BYTES + self.near * _NEAR_BYTES) // 8) * 8
 
     def held_bytes(self, rows: range | None = None) -> int:
-        """Return the size of a frame or row block."""
+        """Return the size of a frame or row block in memory, in bytes."""
         layout = self.layout
         return self.counts_at + (layout.ny if rows is None else len(rows)) * layout.nx * layout.dtype.itemsize
 
     def put_exceptions(self, held: NDArray[np.uint8], rows: slice, exceptions: ExceptionValues) -> None:
-        """Write the head and the exceptions of a frame or row block."""
+        """Write the head and the exceptions of a frame or row block into its memory (uint8, flat)."""
         far, near = len(exceptions.positions), len(exceptions.near)
         held[:_HEAD_BYTES].view(np.int64)[:4] = rows.start, rows.stop, far, near
         places = _places(held, far, near)
@@ -86,13 +86,13 @@ class HeldCounts:
             place[:] = part
 
     def counts(self, held: NDArray[np.uint8]) -> NDArray[Any]:
-        """Return the counts, shape (rows, nx), rows in the order of the page."""
+        """Return a view of the counts, shape (rows, nx), rows in the order of the page."""
         return held[self.counts_at :].view(self.layout.dtype).reshape(-1, self.layout.nx)
 
     def value_bytes(
         self, held: NDArray[Any], reference: GainReference, start: int, size: int, memory: NDArray[np.uint8] | None
     ) -> NDArray[np.uint8]:
-        """Return bytes of the values of a frame or row block, in `memory` if it is given and large enough."""
+        """Return bytes of the values of a frame or row block (uint8, shape (n,)), in `memory` if it is large enough."""
         first, lead = divmod(start, _VALUE.itemsize)
         counts = self.counts(held)
         size = min(size, counts.size * _VALUE.itemsize - start)
@@ -108,7 +108,7 @@ class HeldCounts:
 
 
 def _places(held: NDArray[np.uint8], far: int, near: int) -> tuple[NDArray[Any], ...]:
-    """Return where positions of far and near exceptions, bits and steps are."""
+    """Return views of the positions of far and near exceptions, of their bits and of their steps."""
     found, at = [], _HEAD_BYTES
     for count, dtype in (
         (far, np.dtype(np.int64)),
@@ -124,19 +124,19 @@ def _places(held: NDArray[np.uint8], far: int, near: int) -> tuple[NDArray[Any],
 
 @dataclass(frozen=True)
 class EncodedCounts(EncodedFrame):
-    """A frame or row block that decodes to what `HeldCounts` describes.
+    """An encoded frame or row block that decodes to the layout of `HeldCounts`.
 
     Attributes
     ----------
     original : EncodedOriginal
-        What was read.
+        The encoded strips and exceptions.
     """
 
     held: HeldCounts
     original: EncodedOriginal
 
     def decode(self, out: NDArray[Any] | None = None) -> NDArray[np.uint8]:
-        """Return counts and exceptions; the checksum of a whole frame is compared while strips are decoded."""
+        """Return counts and exceptions (uint8, flat); verify the checksum of a whole frame during decoding."""
         read, layout, numbers = self.original, self.held.layout, numbers_of(self.original.strips)
         rows = layout.frame_rows(numbers)
         held = array_in(out, (self.held.held_bytes(range(rows.start, rows.stop)),), np.dtype(np.uint8))

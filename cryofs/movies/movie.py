@@ -1,7 +1,7 @@
 """The interface of every kind of movie: the layout of an MRC file, its header, and its frames.
 
 A frame is read in two phases. `Movie.read_frame` does all I/O and returns an `EncodedFrame`; `EncodedFrame.decode` only
-computes. A movie is read-only and may be used by several threads at once: it keeps no position.
+computes. A movie is read-only and has no file position, so several threads may use it at once.
 """
 
 from abc import ABC, abstractmethod
@@ -17,7 +17,7 @@ from cryofs.formats.mrc import Layout, MrcHeader
 
 
 class EncodedFrame(ABC):
-    """Stored bytes of a frame or row block, read and verified but not yet decoded."""
+    """Stored bytes of a frame or row block, verified but not yet decoded."""
 
     @abstractmethod
     def decode(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -26,7 +26,7 @@ class EncodedFrame(ABC):
         Parameters
         ----------
         out : ndarray or None
-            Memory of `Movie.decoded_bytes` that may be used for the result.
+            Memory of `Movie.decoded_bytes` bytes that may be used for the result.
 
         Returns
         -------
@@ -36,7 +36,7 @@ class EncodedFrame(ABC):
         Raises
         ------
         DamagedError
-            Stored data does not decode, or its checksum does not match.
+            The stored bytes are invalid, or the checksum of the frame does not match.
         """
 
 
@@ -47,19 +47,19 @@ class InMemoryFrame(EncodedFrame):
         self._decoded = decoded
 
     def decode(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Return the frame."""
+        """Return the frame, flat."""
         return self._decoded
 
 
 class EncodedRun(EncodedFrame):
-    """Consecutive frames, which decode to their bytes in the MRC file; one damaged frame fails them all.
+    """Consecutive frames, which decode to their bytes in the MRC file; one damaged frame makes all fail.
 
     Parameters
     ----------
     frame_bytes : int
         Size of a frame in the MRC file.
     mrc_bytes : callable or None
-        Converts a decoded frame to the bytes of the MRC file; None if it decodes to them.
+        Converts a decoded frame to bytes of the MRC file; None if frames decode to these bytes.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class EncodedRun(EncodedFrame):
         self._mrc_bytes = mrc_bytes
 
     def decode(self, out: NDArray[Any] | None = None) -> NDArray[np.uint8]:
-        """Return the frames, one after the other."""
+        """Return the bytes of all frames in order (uint8, shape (n,))."""
         shape = len(self._frames), self._frame_bytes
         if out is None or out.nbytes != shape[0] * shape[1]:
             whole = np.empty(shape, np.uint8)
@@ -91,11 +91,11 @@ class Movie(ABC):
     Attributes
     ----------
     name : str
-        Name in messages.
+        Name for messages.
     layout : Layout
-        Sizes, known without decoding.
+        Sizes of the MRC file.
     identity : tuple
-        Key of the content; decoded frames are cached under it.
+        Identifies the content; decoded frames are cached under it.
     """
 
     name: str
@@ -114,7 +114,7 @@ class Movie(ABC):
         Parameters
         ----------
         rows : range or None
-            The rows to read, as `row_block` returned them; None for the whole frame.
+            A row block that `row_block` returned; None for the whole frame.
 
         Raises
         ------
@@ -125,101 +125,103 @@ class Movie(ABC):
         """
 
     def read_run(self, frames: range) -> EncodedFrame:
-        """Read consecutive small frames, which decode to their bytes in the MRC file; errors as of `read_frame`."""
+        """Read consecutive small frames, which decode to their bytes in the MRC file; see `read_frame` for errors."""
         return self.run_of(list(map(self.read_frame, frames)))
 
     def run_of(self, frames: Sequence[EncodedFrame]) -> EncodedRun:
-        """Return frames that were read as a run."""
+        """Combine frames that were read together into a run."""
         size = self.layout.frame_bytes
         return EncodedRun(frames, size, lambda decoded: self.mrc_bytes(decoded, 0, size))
 
     @abstractmethod
     def read_trailing(self, size: int, offset: int) -> bytes:
-        """Return bytes after the last frame; `offset` counts from there. Fewer only at the end of the file."""
+        """Return at most `size` bytes after the last frame, `offset` bytes after its end."""
 
     @abstractmethod
     def close(self) -> None:
-        """Release the file."""
+        """Close the file."""
 
     def row_block(self, row: int) -> range | None:
-        """Return the rows that are decoded together with a row, or None if only whole frames are decoded."""
+        """Return the row block that contains a row, or None if only whole frames can be decoded."""
         return None
 
     @property
     def frame_unit(self) -> str:
-        """Noun for the frames of the MRC file, in the plural."""
+        """Plural noun for the frames of the MRC file."""
         return "frames"
 
     @property
     def scale(self) -> float:
-        """Factor that the values were multiplied with so that whole numbers hold them; 1 for all others."""
+        """Factor by which values were multiplied to store them as integers; 1 if they were not scaled."""
         return 1.0
 
     def histogram_frame(self, index: int) -> NDArray[Any]:
-        """Return the data of a frame for histograms: counts if the movie stores them, otherwise values."""
+        """Return counts if the movie stores them, otherwise values, shape (ny, nx), for histograms."""
         return self.frame(index)
 
     @property
     def decodes_at_once(self) -> int:
-        """Number of frames to decode at the same time for a sequential reader; above 1 if a decode uses one core."""
+        """Number of frames to decode at the same time for a sequential reader; 1 if a single decode uses all cores."""
         return 1
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of a row in the MRC file."""
+        """Size of a row in the MRC file in bytes."""
         return self.mrc_header.row_bytes
 
     def decoded_bytes(self, rows: range | None = None) -> int:
-        """Return the size in bytes of a decoded frame or row block in memory."""
+        """Return the size of a decoded frame or row block in memory, in bytes."""
         return self.layout.frame_bytes if rows is None else len(rows) * self.row_bytes
 
     @property
     def is_prepared(self) -> bool:
-        """Whether `mrc_bytes` needs no I/O."""
+        """True if `mrc_bytes` needs no I/O."""
         return True
 
     def prepare(self) -> None:
-        """Load what `mrc_bytes` needs, as `read_frame` does."""
+        """Load the data that `mrc_bytes` needs; raise the errors of `read_frame`."""
         return
 
     def mrc_bytes(
         self, decoded: NDArray[Any], start: int, size: int, memory: NDArray[np.uint8] | None = None
     ) -> NDArray[np.uint8]:
-        """Return `size` bytes of the MRC file from a decoded frame or row block, fewer at its end.
+        """Return `size` bytes of the MRC file (uint8, shape (n,)) from a decoded frame or row block, fewer at its end.
 
         Parameters
         ----------
+        decoded : ndarray, flat
+            Result of `EncodedFrame.decode`.
         start : int
-            First byte, counted from the first row of the frame or row block.
-        memory : ndarray
+            First byte, relative to the first row of the frame or row block.
+        memory : ndarray or None
             At least `size` bytes that may be used for the result.
         """
         return decoded[start : start + size]
 
     def mrc_frame(self, index: int) -> NDArray[np.uint8]:
-        """Read and decode a frame; return its bytes in the MRC file, shape (n,)."""
+        """Read and decode a frame; return its bytes in the MRC file (uint8, shape (n,))."""
         return self.mrc_bytes(self.read_frame(index).decode(), 0, self.layout.frame_bytes)
 
     def mrc_run(self, frames: range) -> NDArray[np.uint8]:
-        """Return the bytes of consecutive small frames as the MRC file holds them, shape (n,)."""
+        """Read and decode consecutive small frames; return their bytes in the MRC file (uint8, shape (n,))."""
         return self.read_run(frames).decode()
 
     def frame(self, index: int) -> NDArray[Any]:
-        """Return the values of a frame, shape (ny, nx), rows in the order of the MRC file (from the bottom)."""
+        """Return the values of a frame, shape (ny, nx), rows in the order of the MRC file (bottom row first)."""
         return mrc.shown_values(self.mrc_frame(index), self.mrc_header)
 
     def frames(self) -> Iterator[NDArray[Any]]:
-        """Iterate over the values of all frames."""
+        """Yield the values of each frame; see `frame`."""
         return (self.frame(index) for index in range(self.layout.frames))
 
     @property
     def header(self) -> bytes:
-        """All bytes before the first frame."""
+        """All bytes of the MRC file before the first frame."""
         return self.mrc_header.raw
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Frames, rows, columns."""
+        """Number of frames, rows and columns."""
         return self.mrc_header.shape
 
     @property
@@ -237,10 +239,14 @@ class Movie(ABC):
 
 
 def convert_pixels(decoded: NDArray[Any], shown: np.dtype[Any], start: int, size: int) -> NDArray[np.uint8]:
-    """Return a byte range of pixels after conversion from the decoded type to the shown type, at least as wide.
+    """Return a byte range of pixels (uint8, shape (n,)), converted from the decoded type to the shown type.
 
     Parameters
     ----------
+    decoded : ndarray, flat
+        Pixels.
+    shown : dtype
+        Pixel type of the MRC file, at least as wide as that of `decoded`.
     start, size : int
         Offset and number of bytes in the shown type.
     """

@@ -1,4 +1,4 @@
-"""Plain MRC movies."""
+"""Plain MRC movies, read without conversion."""
 
 from collections.abc import Callable
 from functools import partial
@@ -19,19 +19,19 @@ from cryofs.storage.byte_source import LocalFile
 
 
 class MrcMovie(SourceMovie):
-    """An MRC file on disk.
+    """An uncompressed MRC file.
 
     Parameters
     ----------
     max_extended_header : int
-        Longest extended header that is accepted.
+        Largest accepted size of the extended header in bytes.
     source : LocalFile or None
-        The file, if it is open already; the movie closes it.
+        The open file, which the movie closes; None to open `path`.
 
     Raises
     ------
     FormatError
-        Not a readable MRC file, see `cryofs.formats.mrc.read_header`.
+        The file is not a valid MRC file; see `cryofs.formats.mrc.read_header`.
     """
 
     def __init__(
@@ -58,24 +58,25 @@ class MrcMovie(SourceMovie):
         return self._header
 
     def read_frame(self, index: int, rows: range | None = None) -> InMemoryFrame:
-        """Read a frame, which needs no decoding, or some rows of it."""
+        """Read a frame or some of its rows, which need no decoding."""
         rows = range(self._header.ny) if rows is None else rows
         return InMemoryFrame(self.raw_rows(index, rows.start, rows.stop))
 
     def row_reader(self, index: int, memory: NDArray[Any] | None = None) -> ReadRows:
-        """Return a function that reads rows of a frame."""
+        """Return a function that reads rows of a frame into an array (uint8, shape (n,))."""
         return partial(self.read_rows, index)
 
     def read_rows(self, index: int, first: int, raw: NDArray[np.uint8]) -> None:
-        """Fill `raw` with the bytes of the frame rows from `first` on."""
+        """Fill `raw` (uint8, shape (n,)) with the bytes of the frame rows from `first` on."""
         if not 0 <= index < self.layout.frames:
-            raise IndexError(f"{self.name}: no frame {index}, it has {self.layout.frames}")
+            raise IndexError(f"{self.name}: no frame {index} (expected 0 to {self.layout.frames - 1})")
         offset = self.layout.header_bytes + index * self.layout.frame_bytes + first * self._header.row_bytes
         if self.source.read_into(raw.data, offset) < len(raw):
-            raise ChangedError(f"{self.name}, frame {index}: the file was truncated while it was read")
+            problem = "truncated while it was read; retry once the file is complete"
+            raise ChangedError(f"{self.name}, frame {index}: {problem}")
 
     def stack(self, frames: range, first: int, end: int) -> NDArray[Any]:
-        """Return the values of the rows `first` to `end` (exclusive) of several frames, shape (frames, rows, nx)."""
+        """Return the values of rows `first` to `end` (exclusive) of several frames, shape (frames, rows, nx)."""
         header = self._header
         raw = np.empty((len(frames), (end - first) * header.row_bytes), np.uint8)
         for place, index in zip(raw, frames, strict=True):
@@ -83,12 +84,12 @@ class MrcMovie(SourceMovie):
         return mrc.frame_values(raw.reshape(-1), header)[:, : header.nx].reshape(len(frames), -1, header.nx)
 
     def read_trailing(self, size: int, offset: int) -> bytes:
-        """Return bytes after the last frame."""
+        """Return at most `size` bytes after the last frame, `offset` bytes after its end."""
         return self.source.read(size, self.layout.data_end + offset)
 
 
 class MrcProvider(Provider[None, None]):
-    """A plain MRC movie. Mounts show it as any other file, so it has no metadata."""
+    """A plain MRC movie, without metadata, because mounts show it unchanged."""
 
     key = "MRC"
     suffixes = MOVIE_SUFFIXES
@@ -101,11 +102,11 @@ class MrcProvider(Provider[None, None]):
         return Appearance(None)
 
     def open(self, path: Path, source: LocalFile, context: OpenContext) -> Movie:
-        """Open the file."""
+        """Open the MRC file."""
         return MrcMovie(path, source=source)
 
     def summarize(self, path: Path) -> Summary | None:
-        """Return None: reports list plain movies with the reason why they were not archived."""
+        """Return None: reports list plain movies separately, with the reason why they were not archived."""
 
 
 MRC = MrcProvider()

@@ -6,7 +6,7 @@ from cryofs.movies.movie import Movie
 
 
 def mrc_description(movie: Movie, name: str) -> dict[str, Any]:
-    """Return the output of `cryofs info` for an uncompressed movie, from its MRC header."""
+    """Return the facts that `cryofs info` prints about an uncompressed movie, from its MRC header."""
     header = movie.mrc_header
     return {
         "format": "mrc",

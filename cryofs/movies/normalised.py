@@ -1,7 +1,7 @@
 """TIFF movies of other programs, multiplied with their gain reference and shown as float32.
 
-The reference is the one that adoption recorded, otherwise the `gain-reference.mrc` that lies nearest. RELION's
-converter writes the values of unreliable pixels and gain 1, so the product restores these too.
+The reference is the one recorded by `cryofs adopt`, otherwise the nearest `gain-reference.mrc`. For an unreliable
+pixel, RELION's converter stores the values themselves and a gain of 1, so the product restores them too.
 """
 
 from collections.abc import Callable
@@ -30,21 +30,21 @@ from cryofs.version import VERSION
 
 
 def normalised_header(counts: MrcHeader) -> MrcHeader:
-    """Return the MRC header of a movie of counts after the multiplication."""
+    """Return the MRC header of a movie of counts after the multiplication with its gain reference."""
     label = f"TIFF movie times gain reference, by cryofs {VERSION}"
     return mrc.made_header(counts.shape, mrc.MODE_FLOAT32, counts.pixel_size, label)
 
 
 @dataclass(frozen=True)
 class EncodedNormalised(EncodedFrame):
-    """Rows of a frame, or a run of whole frames, that decode to values.
+    """Rows of a frame, or a run of whole frames, that decode to counts times gain.
 
     Attributes
     ----------
     encoded : EncodedFrame
         The counts.
     counts_bytes : callable
-        Returns the bytes of the counts as MRC from what `encoded` decodes to.
+        Converts the decoded array of `encoded` to bytes of counts in the MRC file.
     movie : Movie
         The movie of counts.
     rows : range
@@ -59,14 +59,14 @@ class EncodedNormalised(EncodedFrame):
     rows: range
 
     def decode(self, out: NDArray[Any] | None = None) -> NDArray[np.uint8]:
-        """Return the bytes of the values."""
+        """Return the bytes of the values (uint8, shape (n,))."""
         raw = self.counts_bytes(self.encoded.decode())
         counts = mrc.frame_values(raw, self.movie.mrc_header)[:, : self.header.nx]
         values = array_in(out, counts.shape, self.header.dtype)
         rows, height = slice(self.rows.start, self.rows.stop), len(self.rows)
         for first in range(0, len(counts), height):
             frame = slice(first, first + height)
-            # the reference takes rows in the order of a page
+            # `apply_gain` takes rows in the order of a page
             self.reference.restore(counts[frame][::-1], rows, values[frame])
         return mrc.frame_raw(values, self.header)
 
@@ -77,11 +77,11 @@ class NormalisedMovie(Movie):
     Parameters
     ----------
     counts : Movie
-        The movie as it is stored; closed with this movie.
+        The stored movie; closed with this movie.
     sha256 : str
         SHA-256 of the gain reference.
     folder : Path
-        Folder from which `gains` searches it upwards, when the first frame is read.
+        Folder from which `gains` searches the reference upwards when the first frame is read.
     """
 
     def __init__(self, counts: Movie, gains: GainLibrary, sha256: str, folder: Path):
@@ -100,22 +100,22 @@ class NormalisedMovie(Movie):
 
     @property
     def decodes_at_once(self) -> int:
-        """Number of frames to decode at the same time, as of the counts."""
+        """Number of frames to decode at the same time; see the movie of counts."""
         return self._counts.decodes_at_once
 
     def row_block(self, row: int) -> range | None:
-        """Return the rows that are decoded together with a row, or None if only whole frames are decoded."""
+        """Return the row block that contains a row, or None if only whole frames can be decoded."""
         return self._counts.row_block(row)
 
     def read_frame(self, index: int, rows: range | None = None) -> EncodedNormalised:
-        """Read the strips of a frame; load the gain reference if it is not in memory.
+        """Read the strips of a frame or row block; load the gain reference if it is not in memory.
 
         Raises
         ------
         DamagedError, ChangedError
-            As the movie of counts.
+            See the movie of counts.
         GainError
-            The gain reference is missing, changed or of another size.
+            The gain reference is missing or changed, or its size does not fit.
         """
         reference = self._reference or self._load_reference()
         counts, every = self._counts, rows or range(self._header.ny)
@@ -125,17 +125,17 @@ class NormalisedMovie(Movie):
         return EncodedNormalised(encoded, as_bytes, counts, reference, self._header, every)
 
     def read_run(self, frames: range) -> EncodedNormalised:
-        """Read consecutive small frames, the strips of all of them at once."""
+        """Read consecutive small frames in one piece."""
         reference = self._reference or self._load_reference()
         encoded, every = self._counts.read_run(frames), range(self._header.ny)
         return EncodedNormalised(encoded, lambda decoded: decoded, self._counts, reference, self._header, every)
 
     def read_trailing(self, size: int, offset: int) -> bytes:
-        """Return nothing: the virtual file ends with its frames."""
+        """Return no bytes, because the virtual file ends with its frames."""
         return b""
 
     def close(self) -> None:
-        """Release the file."""
+        """Close the file."""
         self._counts.close()
 
     def _load_reference(self) -> GainReference:
@@ -149,12 +149,12 @@ def _check_size(name: str, expected: tuple[int, int], found: tuple[int, int]) ->
     if found != expected:
         sizes = f"expected {expected[0]} x {expected[1]}, got {found[0]} x {found[1]}"
         raise GainError(
-            f"{name}: size mismatch of its gain reference ({sizes}); put the {GAIN_REFERENCE} of this camera beside it"
+            f"{name}: wrong size of the gain reference ({sizes}); put the {GAIN_REFERENCE} of this camera beside it"
         )
 
 
 class NormalisedProvider(TiffProvider):
-    """A TIFF movie of another program, shown multiplied in views that enable it, if it has a gain reference."""
+    """A TIFF movie of another program, multiplied with its gain reference in views that request it."""
 
     key = "NORMALISED"
     option = OPTION
@@ -164,11 +164,11 @@ class NormalisedProvider(TiffProvider):
 
     @property
     def table(self) -> str:
-        """Key of the metadata, which are those of the TIFF movie."""
+        """Key of the metadata table; shared with TIFF movies."""
         return TIFF.table
 
     def claims(self, source: LocalFile) -> bool:
-        """Return True unless cryofs archived the movie, whose original is shown."""
+        """Return True unless cryofs archived the movie; mounts show the original instead."""
         return not is_archived(source) or read_record(source).adopted is not None
 
     def is_shown(self, metadata: TiffMetadata, options: ShowOptions) -> bool:
@@ -176,7 +176,7 @@ class NormalisedProvider(TiffProvider):
         return metadata.facts is not None
 
     def appearance(self, metadata: TiffMetadata, options: ShowOptions) -> Appearance:
-        """Return the size of the movie of values."""
+        """Return the attributes of the movie of values."""
         return Appearance(normalised_header(foreign_header(metadata.facts)).data_end if metadata.facts else None)
 
     def gain(self, metadata: TiffMetadata) -> str | None:
@@ -184,12 +184,12 @@ class NormalisedProvider(TiffProvider):
         return metadata.gain
 
     def open(self, path: Path, source: LocalFile, context: OpenContext) -> Movie:
-        """Open the movie.
+        """Open the movie as values.
 
         Raises
         ------
         GainError
-            It has no gain reference, or one that does not fit.
+            The movie has no gain reference, or it does not fit.
         """
         movie = super().open(path, source, context)
         if isinstance(movie, ArchivedMovie):
@@ -199,19 +199,19 @@ class NormalisedProvider(TiffProvider):
                 return NormalisedMovie(movie, context.gains, recorded.sha256, path.parent)
         reference = context.reference(path.parent)
         if reference is None:
-            text = f"{movie.name}: no gain reference to multiply it with"
+            text = f"{movie.name}: no gain reference for the movie"
             raise GainError(f"{text}; put its {GAIN_REFERENCE} into this folder or above")
         return NormalisedMovie(movie, context.gains, _fitting(reference, movie, context.gains), reference.parent)
 
 
 def _fitting(reference: Path, movie: Movie, gains: GainLibrary) -> str:
-    """Return the SHA-256 of a gain reference; raise GainError if it is damaged or of another size."""
+    """Return the SHA-256 of a gain reference; raise GainError if it is damaged or does not fit the movie."""
     try:
         shape = reference_shape(reference)
         sha256 = gains.sha256(reference)
     except (DamagedError, GainError, OSError) as error:
         reason = reason_of(error, reference)
-        raise GainError(f"{movie.name}: its {GAIN_REFERENCE} cannot be used ({reason}); replace it") from error
+        raise GainError(f"{movie.name}: invalid {GAIN_REFERENCE} ({reason}); replace the reference") from error
     _check_size(movie.name, movie.shape[1:], shape)
     return sha256
 

@@ -1,4 +1,4 @@
-"""The interface of a provider, which defines all properties of one kind of movie.
+"""The interface of a provider, which defines one kind of movie.
 
 `cryofs.movies.registry` lists the providers. A provider keeps no state, so any thread may call it.
 """
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 M = TypeVar("M")
 I = TypeVar("I")  # noqa: E741 - the index of a file
 
-# The option of TIFF movies of other programs that are multiplied with their gain reference.
+# Option of views that multiply TIFF movies of other programs with their gain reference.
 NORMALISED = "normalised"
 
 
 @dataclass(frozen=True)
 class ShowOptions:
-    """Options for presenting movies.
+    """Options that determine which movies a mount shows, and how.
 
     Attributes
     ----------
     rendering : Rendering
         Options for rendering EER movies.
     enabled : frozenset
-        Names of further options. A provider that names one in `option` applies only if it is among them.
+        Names of the options in effect. A provider with an `option` applies only if that option is among them.
     """
 
     rendering: Rendering = field(default_factory=Rendering)
@@ -47,18 +47,18 @@ class ShowOptions:
 
     @property
     def is_normalised(self) -> bool:
-        """Whether counts of other programs are shown only multiplied with their gain reference."""
+        """True if counts of other programs are shown only after multiplication with their gain reference."""
         return NORMALISED in self.enabled
 
 
 @dataclass(frozen=True)
 class Appearance:
-    """Attributes of a shown movie; None for each that equals the attribute of the stored file.
+    """Attributes of a shown movie; None for each attribute that equals that of the stored file.
 
     Attributes
     ----------
     size : int or None
-        Size of the MRC file; None if opening the movie fails, so that its size is unknown.
+        Size of the MRC file in bytes; None if it is unknown because the movie cannot be opened.
     """
 
     size: int | None
@@ -78,10 +78,10 @@ class Stored:
     record : Record or None
         The record of an archived or adopted movie.
     error : DamagedError or None
-        Reason why it is damaged.
+        The damage; None if the file is intact.
     is_foreign : bool
-        Whether it is a movie of another program of a kind that `cryofs adopt` gives records, damaged or not; or an
-        adopted one that lost its record.
+        Whether the file is a movie of another program that `cryofs adopt` can give a record, damaged or not, or an
+        adopted movie that lost its record.
     """
 
     provider: "Provider[Any, Any] | None" = None
@@ -98,13 +98,13 @@ class Summary:
     Attributes
     ----------
     kind : str
-        Description that groups similar movies, with ``{size}`` in place of columns and rows.
+        Description shared by similar movies, with ``{size}`` in place of columns and rows.
     time : float
-        When the movie was written, in seconds since 1970.
+        Modification time of the movie in seconds since 1970.
     gain : str or None
-        SHA-256 of the gain reference that the file names.
+        SHA-256 of the gain reference in the record.
     exceptions : int
-        Number of values that are exceptions, out of `values`.
+        Number of exceptions among the `values` values.
     """
 
     kind: str
@@ -124,7 +124,7 @@ class InfoOptions:
     Attributes
     ----------
     rendering : Rendering
-        Options for rendering EER movies, with the pixel size and dose to use instead of those in the file.
+        Options for rendering EER movies; its pixel size and dose override those in the file.
     """
 
     jobs: int = field(default_factory=usable_cores)
@@ -138,13 +138,13 @@ class OpenContext:
     Attributes
     ----------
     pool : Executor or None
-        Decodes the strips of a frame in parallel.
+        Thread pool that decodes the strips of a frame in parallel; None to decode in the calling thread.
     index : callable
-        Returns the index of an open file, from memory if it is there.
+        Returns the index of an open file, from memory if it is cached.
     findings : callable
         Returns the `Findings` of an open file.
     reference : callable
-        Returns the gain reference that lies in a folder or above it for TIFF movies of other programs, or None.
+        Returns the gain reference in a folder or above it for TIFF movies of other programs, or None.
     """
 
     gains: "GainLibrary"
@@ -157,32 +157,32 @@ class OpenContext:
 
 
 class Provider(ABC, Generic[M, I]):
-    """A kind of movie.
+    """A kind of movie, with all operations on it.
 
     Attributes
     ----------
     key : str
-        Identifies the kind. Inode numbers of mounts depend on it, so it never changes.
+        Identifier of the kind. Inode numbers of mounts depend on it, so it must not change.
     suffixes : tuple of str
-        Ends of the names of stored files. Files of other names are never probed. A suffix has at most two dots.
+        Suffixes of stored files, with at most two dots each. Files with other suffixes are not probed.
     metadata_type : type
-        What `probe` returns; the index of a mount stores it with msgspec.
+        Type that `probe` returns. The index of a mount stores it with msgspec.
     replaces_stored : bool
-        Whether a mount shows the movie in place of the stored file, not beside it.
+        Whether a mount shows the movie in place of the stored file instead of beside it.
     option : str or None
-        The option of a view without which the kind is not shown.
+        Option that a view needs to show the kind; None if all views show it.
     lists_damaged : bool
-        Whether a mount lists the movie of a damaged file, so that the loss is seen.
+        Whether a mount lists the movie of a damaged file, so that users notice the damage.
     comes_with_references : bool
-        Whether a mount shows gain references of the archive beside movies for which `needs_references` is true.
+        Whether a mount may show gain references of the archive beside the movie; see `needs_references`.
     has_records : bool
         Whether a file of this kind may have a record.
     is_rendered : bool
         Whether compress can archive the movie in place of the stored file; `open` then returns a `SourceMovie`.
     checks_take_time : bool
-        Whether `damage` is so slow that commands limit its time; `identify` then does not read the file.
+        Whether `damage` may be slow, so that commands limit its time and `identify` does not read the file.
     has_details : bool
-        Whether `details` returns facts.
+        Whether `details` returns any items.
     applies_reference : bool
         Whether the bytes depend on a gain reference: the one that `gain` names, or else the one that
         `OpenContext.reference` finds. Without either the movie is not shown.
@@ -203,15 +203,15 @@ class Provider(ABC, Generic[M, I]):
 
     @property
     def table(self) -> str:
-        """Key of the metadata table, shared by kinds that are derived from the same files."""
+        """Key of the metadata table, shared by kinds with the same stored files."""
         return self.key
 
     def metadata_key(self, options: ShowOptions) -> str:
-        """Return the key under which the index of a mount stores what `probe` returns with these options."""
+        """Return the key under which the index of a mount stores the result of `probe` with these options."""
         return self.table
 
     def shown_name(self, stored: str) -> str | None:
-        """Return the name under which a mount shows the movie of a stored file, or None if it shows none."""
+        """Return the name under which a mount shows the movie of a stored file, or None if it shows no movie."""
         return None
 
     def stored_names(self, shown: str) -> Sequence[str]:
@@ -219,21 +219,21 @@ class Provider(ABC, Generic[M, I]):
         return ()
 
     def claims(self, source: LocalFile) -> bool:
-        """Return True if an open file with a matching name is opened as this kind; metadata are not checked."""
+        """Return True if an open file with a matching name is to be opened as this kind; do not check metadata."""
         return True
 
     def read_index(self, source: LocalFile) -> I | None:
-        """Read the index of a file: data that opening the movie needs beyond the metadata, cached for a few files."""
+        """Read the index of a file: data beyond the metadata that `open` needs, cached for a few files."""
         return None
 
     @abstractmethod
     def probe(self, source: LocalFile, read_index: Callable[[LocalFile], I], options: ShowOptions) -> M | None:
-        """Read the metadata of a file: the data that names and attributes depend on. No frame is decoded.
+        """Read the metadata of a file, on which names and attributes depend; decode no frame.
 
         Parameters
         ----------
         read_index : callable
-            Returns the index of `read_index`, from memory if it is cached.
+            Returns the result of `read_index`, from memory if it is cached.
         options : ShowOptions
             Options of the main view.
 
@@ -245,7 +245,7 @@ class Provider(ABC, Generic[M, I]):
         Raises
         ------
         DamagedError, FormatError
-            It is of this kind, and damaged.
+            The file is of this kind, but damaged.
         """
 
     def is_shown(self, metadata: M, options: ShowOptions) -> bool:
@@ -258,10 +258,10 @@ class Provider(ABC, Generic[M, I]):
 
     @abstractmethod
     def open(self, path: Path, source: LocalFile, context: OpenContext) -> Movie:
-        """Open the movie. It closes `source`; if this raises an error, the caller does."""
+        """Open the movie, which closes `source`; if an error is raised, the caller closes it."""
 
     def bytes_key(self, options: ShowOptions) -> str:
-        """Return a key that distinguishes the bytes of the movie from those with other options of the same view."""
+        """Return a key that distinguishes the bytes of the movie under different options of the same view."""
         return ""
 
     def gain(self, metadata: M) -> str | None:
@@ -273,11 +273,11 @@ class Provider(ABC, Generic[M, I]):
         return False
 
     def details(self, metadata: M, options: ShowOptions, name: str, findings: Findings) -> dict[str, Any]:
-        """Return the rendering of the movie and the problems found in it, for extended attributes."""
+        """Return the rendering of the movie and the problems found in it, by name, for extended attributes."""
         return {}
 
     def describe(self, movie: Any, path: Path, options: InfoOptions) -> dict[str, Any]:
-        """Return the output of `cryofs info` for a movie that `open` returned."""
+        """Return the facts that `cryofs info` prints about a movie that `open` returned, by name."""
         return mrc_description(movie, path.name)
 
     def identify(self, path: Path) -> Stored | None:
@@ -291,12 +291,12 @@ class Provider(ABC, Generic[M, I]):
         return Stored(self)
 
     def damage(self, path: Path, *, every_frame: bool = False) -> CryofsError | None:
-        """Return the reason why the frames of a file cannot be found, or None; no frame is decoded.
+        """Return the reason why the frames of a file cannot be read, or None; decode no frame.
 
         Parameters
         ----------
         every_frame : bool
-            Whether a file with only some intact frames counts as damaged, if its kind skips damaged frames.
+            For kinds that skip damaged frames: whether a file with a few damaged frames counts as damaged.
 
         Raises
         ------
@@ -307,12 +307,12 @@ class Provider(ABC, Generic[M, I]):
         return found.error if found else None
 
     def load_compiled(self) -> None:
-        """Load compiled code that reading needs, so that the first reader does not wait for it."""
+        """Load the compiled code that reading needs, so that the first reader does not wait for it."""
         return
 
     @abstractmethod
     def summarize(self, path: Path) -> Summary | None:
-        """Return the facts for the report of an archive, without decoding a frame; None to skip the file."""
+        """Return the facts for the report of an archive, or None to omit the file; decode no frame."""
 
 
 class FolderProvider(ABC):
@@ -321,11 +321,11 @@ class FolderProvider(ABC):
     Attributes
     ----------
     key : str
-        As that of a `Provider`.
+        See `Provider.key`.
     name : str
         Name of the shown file.
     made_of : Provider
-        The kind of movie. The first intact file of that kind in the folder determines the shown file.
+        Kind of movie. The first intact file of this kind in the folder determines the shown file.
     """
 
     key: str
@@ -334,16 +334,16 @@ class FolderProvider(ABC):
 
     @abstractmethod
     def stored_at(self, options: ShowOptions) -> Path | None:
-        """Return the file whose attributes are shown, or None if nothing is shown."""
+        """Return the file whose attributes are shown, or None to show nothing."""
 
     @abstractmethod
     def size(self, metadata: Any, options: ShowOptions) -> int:
-        """Return the size of the shown file."""
+        """Return the size of the shown file in bytes."""
 
     @abstractmethod
     def open(self, metadata: Any, context: OpenContext) -> Movie:
-        """Open the shown file; `metadata` are those of the first intact file."""
+        """Open the shown file; `metadata` is that of the first intact file."""
 
     @abstractmethod
     def bytes_key(self, options: ShowOptions) -> str:
-        """Return a key of the bytes of the file; see `Provider.bytes_key`."""
+        """Return a key that identifies the bytes of the file; see `Provider.bytes_key`."""

@@ -1,7 +1,7 @@
 """The registry of kinds of movies in their order of precedence, and queries about files of any kind.
 
-A kind is added by its provider in `PROVIDERS`. Providers are found by the suffix of a file's name, so the cost of a
-listing does not depend on their number.
+A kind is registered by adding its provider to `PROVIDERS`. Providers are found by the suffix of a file's name, so the
+cost of a listing does not depend on their number.
 """
 
 from concurrent.futures import Executor
@@ -38,7 +38,7 @@ def providers_of(name: str) -> tuple[AnyProvider, ...]:
     if last <= 0 or name[0] == ".":
         return ()
     table = _by_suffix(PROVIDERS)
-    # a suffix has two dots at most; without a second one this is the last character, which is not a suffix
+    # suffixes have at most two dots; without a second dot this slice is the last character, which is not a suffix
     longest = name[name.rfind(".", 0, last) :].lower()
     return table.get(longest) or table.get(name[last:].lower(), ())
 
@@ -63,7 +63,7 @@ def names_of_renamed(shown: str) -> list[str]:
 
 
 def names_behind(shown: str) -> list[str]:
-    """Return the names of all stored files that a mount may show as `shown`; its own is the first."""
+    """Return the names of all stored files that a mount may show as `shown`; the first is `shown` itself."""
     return list(dict.fromkeys((shown, *(name for provider in PROVIDERS for name in provider.stored_names(shown)))))
 
 
@@ -75,7 +75,7 @@ def may_have_record(stored: str) -> bool:
 def comes_with_references(stored: str) -> bool:
     """Return True if gain references of the archive may appear beside a file of this name.
 
-    Names of archived movies are excluded, to avoid reading every record.
+    Archived movies are excluded, to avoid reading every record.
     """
     found = providers_of(stored)
     return _has_reference_kind(found) and replaced_name(stored) is None
@@ -87,7 +87,7 @@ def rendered_name(stored: str) -> str | None:
 
 
 def open_rendered(path: Path, rendering: Rendering, eer_gains: EerGains) -> SourceMovie:
-    """Open the movie that compress renders from a file for which `rendered_name` returns a name."""
+    """Open the movie that compress renders from a file; `rendered_name` must return a name for it."""
     provider = next(provider for provider in providers_of(path.name) if provider.is_rendered)
     source = LocalFile.open(path)
     try:
@@ -106,7 +106,7 @@ def open_movie(
     *,
     normalised: bool = False,
 ) -> Movie:
-    """Open a movie of any kind; EER movies are rendered as fractions, by default with the default settings.
+    """Open a movie of any kind; EER movies are rendered as fractions.
 
     Parameters
     ----------
@@ -116,25 +116,25 @@ def open_movie(
     Raises
     ------
     GainError
-        With `normalised`: such a movie has no gain reference that fits.
+        With `normalised`: the movie has no gain reference that fits.
     FormatError
-        Not a movie, or a file whose name begins with a dot.
+        The file is not a movie, or its name begins with a dot.
     DamagedError
-        An archived movie whose record is damaged.
+        The record of an archived movie is damaged.
     """
     enabled = frozenset({NORMALISED.option}) if normalised else frozenset()
     return _open(path, gains, pool, ShowOptions(rendering or Rendering(), enabled))[1]
 
 
 def describe(path: Path, options: InfoOptions) -> dict[str, Any]:
-    """Return the output of `cryofs info` for a movie; raise the errors of `open_movie`."""
+    """Return the facts that `cryofs info` prints about a movie, by name; raise the errors of `open_movie`."""
     provider, movie = _open(path)
     with movie:
         return provider.describe(movie, path, options)
 
 
 def identify(path: Path) -> Stored:
-    """Identify a file of an archive by its name and contents; no frame is decoded.
+    """Identify a file of an archive by its name and contents; decode no frame.
 
     Raises
     ------
@@ -146,7 +146,7 @@ def identify(path: Path) -> Stored:
 
 
 def damage(path: Path, *, every_frame: bool = False) -> CryofsError | None:
-    """Return the reason why the frames of a movie cannot be found; None if it is intact or not a movie.
+    """Return the reason why the frames of a movie cannot be read; None if it is intact or the file is not a movie.
 
     Parameters
     ----------
@@ -164,12 +164,12 @@ def damage(path: Path, *, every_frame: bool = False) -> CryofsError | None:
 
 
 def summarize(path: Path) -> Summary | None:
-    """Return the facts of a file for the report of an archive, or None if reports do not list it.
+    """Return the facts of a file for the report of an archive, or None if reports omit it.
 
     Raises
     ------
     DamagedError, FormatError
-        It is a damaged movie.
+        The file is a damaged movie.
     """
     possible = (provider for provider in providers_of(path.name) if provider.option is None)
     return next((found for provider in possible if (found := provider.summarize(path))), None)
@@ -183,18 +183,18 @@ def _open(
 ) -> tuple[AnyProvider, Movie]:
     path = path.absolute()
     if path.is_dir():
-        raise FormatError(f"{path}: a folder, not a movie; pass a movie in it")
+        raise FormatError(f"{path}: not a movie (expected a file, got a folder); pass a movie in this folder")
     if not path.is_file():
         raise FormatError(f"{path}: no such file; check the path")
     if is_dot_name(path.name):
-        raise FormatError(f"{path}: not a movie (its name begins with a dot); rename a movie to open it")
+        raise FormatError(f"{path}: not a movie (its name begins with a dot); rename the file to open it")
     options, gains = options or ShowOptions(), gains or GainLibrary()
-    # what the caller asked for comes first
+    # the kind that the caller asked for comes first
     enabled = [provider for provider in providers_of(path.name) if provider.option in options.enabled]
     possible = enabled + [provider for provider in providers_of(path.name) if provider.option is None]
     source = LocalFile.open(path)
     try:
-        # MRC files may have any name
+        # last, because an MRC file may have any name
         provider = next((one for one in possible if one.claims(source)), MRC)
         context = OpenContext(gains, EerGains(), pool, options, reference=gains.beside)
         return provider, provider.open(path, source, context)
@@ -211,7 +211,7 @@ def _open(
 
 
 def _suffixes() -> str:
-    """Return the suffixes of movies, without those that end in another one."""
+    """Return the suffixes of movies as text, without those that end in another one."""
     every = [suffix for provider in reversed(PROVIDERS) for suffix in provider.suffixes]
     return ", ".join(dict.fromkeys(one for one in every if one.rfind(".") == 0))
 

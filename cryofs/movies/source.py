@@ -1,4 +1,4 @@
-"""Movies that can be archived: each is read from a separate file, which may still change."""
+"""Movies that compress can archive: each is read from its own file, which may change during the run."""
 
 import os
 from abc import abstractmethod
@@ -23,7 +23,7 @@ ReadRows = Callable[[int, NDArray[np.uint8]], None]
 
 
 class SourceMovie(Movie):
-    """A movie in a separate file, which can be archived.
+    """A movie in its own file, which can be archived.
 
     Attributes
     ----------
@@ -43,34 +43,34 @@ class SourceMovie(Movie):
 
     @abstractmethod
     def read_rows(self, index: int, first: int, raw: NDArray[np.uint8]) -> None:
-        """Fill `raw` with the bytes of the frame rows from `first` on."""
+        """Fill `raw` (uint8, shape (n,)) with the bytes of the frame rows from `first` on."""
 
     @abstractmethod
     def row_reader(self, index: int, memory: NDArray[Any] | None = None) -> ReadRows:
-        """Return a function that fills memory (uint8) with the bytes of rows of a frame.
+        """Return a function that fills an array (uint8, shape (n,)) with the bytes of rows of a frame.
 
         Parameters
         ----------
         memory : ndarray or None
-            Memory of `decoded_bytes`, in which a frame that has to be rendered may be kept; it is rendered once.
+            Memory of `decoded_bytes` bytes. A frame that must be rendered may be stored in it and is rendered once.
         """
 
     @property
     def rendered(self) -> Rendered | None:
-        """Facts for the record about the file that the movie is rendered from; None if it is not rendered."""
+        """Facts for the record about the file from which the movie is rendered; None if the movie is not rendered."""
         return None
 
     @property
     def source_summary(self) -> str | None:
-        """One line about the frames of the file that the movie is rendered from; None if it is not rendered."""
+        """Line of text about the frames of the file from which the movie is rendered; None if it is not rendered."""
         return None
 
     def gain_reference(self, gains: "EerGains") -> Movie | None:
-        """Open the gain reference to archive with the movie, or return None."""
+        """Open the gain reference to archive with the movie; return None if there is none."""
         return None
 
     def raw_rows(self, index: int, first: int, end: int) -> NDArray[np.uint8]:
-        """Return the bytes of the frame rows `first` to `end` (exclusive), a new array of shape (n,)."""
+        """Return the bytes of the frame rows `first` to `end` (exclusive) as a new array (uint8, shape (n,))."""
         raw = np.empty((end - first) * self.mrc_header.row_bytes, np.uint8)
         self.read_rows(index, first, raw)
         return raw
@@ -91,12 +91,12 @@ class SourceMovie(Movie):
             raise ChangedError(f"{self.name}: changed while it was read; retry once the file is complete")
 
     def check_in_place(self) -> None:
-        """Raise ChangedError if the file was written to after it was opened, or another file has its name."""
+        """Raise ChangedError if the file was written to, replaced, renamed or removed after it was opened."""
         if not is_still(self.path, state_of(self.stat)):
             raise ChangedError(
                 f"{self.name}: changed, replaced or removed while it was read; retry once the file is complete"
             )
 
     def close(self) -> None:
-        """Release the file."""
+        """Close the file."""
         self.source.close()

@@ -1,6 +1,6 @@
-"""TIFF movies of other programs, shown as MRC movies: the same pixels, rows from the bottom.
+"""TIFF movies of other programs, shown as MRC movies: the same pixels, with the bottom row first.
 
-Programs disagree on whether 8-bit values of MRC are signed, so unsigned 8-bit pixels are shown as int16.
+Programs disagree on whether 8-bit MRC values are signed, so unsigned 8-bit pixels are shown as int16.
 """
 
 import os
@@ -62,9 +62,9 @@ class ForeignMovie(Movie):
     Parameters
     ----------
     index : TiffIndex or None
-        The index, if it was read already.
+        The index of the file; None to read it.
     source : LocalFile or None
-        The file, if it is open already; the movie closes it.
+        The open file, which the movie closes; None to open `path`.
 
     Raises
     ------
@@ -83,7 +83,7 @@ class ForeignMovie(Movie):
         except BaseException:
             self.source.close()
             raise
-        # two 4-bit values are one byte, in the file and in memory
+        # two 4-bit values share one byte, in the file and in memory
         packed = self.index.facts.packed
         self._shown = np.dtype(np.uint8) if packed else self._header.dtype.newbyteorder("<")
         self.identity = *self.source.identity, "TIFF"
@@ -100,35 +100,35 @@ class ForeignMovie(Movie):
 
     @property
     def stored_bytes(self) -> int:
-        """Size of the TIFF file."""
+        """Size of the TIFF file in bytes."""
         return self.source.size
 
     @property
     def decodes_at_once(self) -> int:
-        """Number of frames to decode at the same time: as many as cores, because each is decoded on one core."""
+        """Number of frames to decode at the same time: one for each core, because a frame is decoded on one core."""
         return usable_cores()
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of a row of the virtual file."""
+        """Size of a row of the virtual file in bytes."""
         return self._header.row_bytes
 
     def decoded_bytes(self, rows: range | None = None) -> int:
-        """Return the size in bytes of decoded pixels in memory, in their stored type."""
+        """Return the size of decoded pixels in memory, in bytes; pixels keep their stored type."""
         layout = self.index.layout
         return (layout.ny if rows is None else len(rows)) * layout.nx * layout.dtype.itemsize
 
     def row_block(self, row: int) -> range | None:
-        """Return the rows that are decoded together with a row, or None if only whole frames are decoded."""
+        """Return the row block that contains a row, or None if only whole frames can be decoded."""
         layout = self.index.row_layout
         return None if layout is None else layout.row_block(row)
 
     def read_frame(self, index: int, rows: range | None = None) -> EncodedPage:
-        """Read the strips of a frame, which have no checksums."""
+        """Read the strips of a frame or row block, which have no checksums."""
         return self._read(index, rows, self.source)
 
     def read_run(self, frames: range) -> EncodedFrame:
-        """Read consecutive small frames, the strips of all of them at once."""
+        """Read consecutive small frames in one piece."""
         pages = self.index.pages[frames.start : frames.stop]
         source = window_over(self.source, (place for page in pages for place in zip(*page.lists(), strict=True)))
         return self.run_of([self._read(index, None, source) for index in frames])
@@ -144,35 +144,35 @@ class ForeignMovie(Movie):
         except (DamagedError, OSError) as error:
             self.source.check_unchanged()
             raise name.damaged(error) from error
-        # without checksums, only this detects strips of another file
+        # the only way to detect strips of another file, because they have no checksums
         self.source.check_unchanged()
         return EncodedPage(name, layout, strips, segments)
 
     def mrc_bytes(
         self, decoded: NDArray[Any], start: int, size: int, memory: NDArray[np.uint8] | None = None
     ) -> NDArray[np.uint8]:
-        """Return bytes of the MRC file from decoded pixels."""
+        """Return `size` bytes of the MRC file (uint8, shape (n,)) from decoded pixels."""
         return convert_pixels(decoded, self._shown, start, size)
 
     def read_trailing(self, size: int, offset: int) -> bytes:
-        """Return nothing: the virtual file ends with its frames."""
+        """Return no bytes, because the virtual file ends with its frames."""
         return b""
 
     def close(self) -> None:
-        """Release the file."""
+        """Close the file."""
         self.source.close()
 
 
 @dataclass(frozen=True)
 class TiffMetadata:
-    """Metadata of a file named like a TIFF movie; either `facts` or `archived` is set.
+    """Metadata of a file with the suffix of a TIFF movie; either `facts` or `archived` is set.
 
     Attributes
     ----------
     facts : TiffFacts or None
-        A TIFF movie of another program, adopted or not.
+        Facts about a TIFF movie of another program, adopted or not.
     archived : ArchivedMetadata or None
-        An archived movie that was renamed: its pixels are only a part of the original.
+        Metadata of a renamed archived movie, whose TIFF pixels are not the values of the original.
     gain : str or None
         SHA-256 of the gain reference that adoption recorded.
     """
@@ -183,7 +183,7 @@ class TiffMetadata:
 
 
 class TiffProvider(Provider[TiffMetadata, TiffIndex]):
-    """A TIFF movie of another program, shown as MRC beside the stored file."""
+    """A TIFF movie of another program, shown as an MRC movie beside the stored file."""
 
     key = "FOREIGN"
     suffixes = TIFF_SUFFIXES
@@ -192,11 +192,11 @@ class TiffProvider(Provider[TiffMetadata, TiffIndex]):
     has_records = True
 
     def shown_name(self, stored: str) -> str | None:
-        """Return the name of the MRC movie."""
+        """Return the name of the MRC movie, or None if the stored name is not that of a TIFF movie."""
         return foreign_name(stored)
 
     def stored_names(self, shown: str) -> list[str]:
-        """Return the names that the TIFF file may have."""
+        """Return the possible names of the TIFF file."""
         return foreign_names(shown)
 
     def read_index(self, source: LocalFile) -> TiffIndex:
@@ -206,12 +206,12 @@ class TiffProvider(Provider[TiffMetadata, TiffIndex]):
     def probe(
         self, source: LocalFile, read_index: Callable[[LocalFile], TiffIndex], options: ShowOptions
     ) -> TiffMetadata | None:
-        """Read the record if the file has one, otherwise its directories."""
+        """Read the metadata from the record, or from the directories of a file without a record."""
         if is_archived(source):
             record = read_record(source)
             if record.adopted is None:
                 return TiffMetadata(None, ARCHIVED.probe(source, lambda _: None, options), None)
-            # the record defines its frames, even if the pages are damaged
+            # the record defines the frames, even if the directories are damaged
             layout_of(record, source.name)
             dtype = np.dtype(record.stored_dtype).str
             gain = record.adopted.gain
@@ -223,18 +223,18 @@ class TiffProvider(Provider[TiffMetadata, TiffIndex]):
             return None
 
     def is_shown(self, metadata: TiffMetadata, options: ShowOptions) -> bool:
-        """Return False for counts that are shown only multiplied with their gain reference."""
+        """Return False for counts that are shown only after multiplication with their gain reference."""
         return metadata.facts is None or not options.is_normalised
 
     def appearance(self, metadata: TiffMetadata, options: ShowOptions) -> Appearance:
-        """Return the size of the MRC movie; a renamed archived movie has the attributes of its original."""
+        """Return the attributes of the MRC movie; for a renamed archived movie, those of its original."""
         if metadata.archived is not None:
             is_counts = COUNTS.option in options.enabled and COUNTS.is_shown(metadata.archived, options)
             return (COUNTS if is_counts else ARCHIVED).appearance(metadata.archived, options)
         return Appearance(foreign_header(metadata.facts).data_end if metadata.facts else None)
 
     def open(self, path: Path, source: LocalFile, context: OpenContext) -> Movie:
-        """Open the movie; if the file has a record, as an archived movie, whose frames have checksums."""
+        """Open the movie; open a file with a record as an archived movie, whose frames have checksums."""
         if is_archived(source):
             movie = ArchivedMovie(path, context.gains, context.pool, source)
             is_renamed = movie.record.adopted is None
@@ -244,11 +244,11 @@ class TiffProvider(Provider[TiffMetadata, TiffIndex]):
         return ForeignMovie(path, context.index(self, source), source)
 
     def needs_references(self, metadata: TiffMetadata) -> bool:
-        """Return True for movies of other programs, which come with their gain reference."""
+        """Return True for movies of other programs, which are shown together with their gain reference."""
         return metadata.facts is not None
 
     def describe(self, movie: ForeignMovie | ArchivedMovie, path: Path, options: InfoOptions) -> dict[str, Any]:
-        """Return the output of `cryofs info`: facts about the MRC movie and its storage."""
+        """Return the facts that `cryofs info` prints about the MRC movie and its storage."""
         if isinstance(movie, ArchivedMovie):
             return ARCHIVED.describe(movie, path, options)
         codecs = [layout.page.codec for layout in movie.index.layouts]
@@ -262,11 +262,11 @@ class TiffProvider(Provider[TiffMetadata, TiffIndex]):
         }
 
     def identify(self, path: Path) -> Stored | None:
-        """Read the record if the file has one, otherwise its directories."""
+        """Identify a file by its record, or by its directories if it has no record."""
         return self._identify(path)[0]
 
     def summarize(self, path: Path) -> Summary | None:
-        """Return the report summary from the directories of the file, or from its record."""
+        """Return the facts for the report, from the record, or from the directories of a file without a record."""
         found, facts = self._identify(path)
         if found is None or facts is None:
             return summary_of(found) if found else None
@@ -283,7 +283,7 @@ class TiffProvider(Provider[TiffMetadata, TiffIndex]):
                 facts = self.read_index(source).facts
                 return Stored(self, size, is_foreign=True), facts
             except DamagedError as error:
-                # a file that cryofs wrote has its mark at the beginning
+                # a file that cryofs wrote has its signature at the beginning
                 is_foreign = not is_named_archived or size >= HEAD_BYTES
                 return Stored(self, size, error=error, is_foreign=is_foreign), None
             except NoMovieError:

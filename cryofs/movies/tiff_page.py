@@ -1,6 +1,6 @@
-"""Decoding of the pages of other programs' TIFF movies: strips or tiles, of any codec and bit order.
+"""Decoding of pages of TIFF movies of other programs: strips or tiles, of any codec and bit order.
 
-Nothing here does I/O.
+This module does no I/O.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,20 +16,20 @@ from cryofs.kernels.from_counts import array_in
 from cryofs.movies.frame_decoder import STRIPS_AT_ONCE, FrameName, pieces_of
 from cryofs.movies.movie import EncodedFrame
 
-# Each byte with its bits in reverse order.
+# Maps each byte to the byte with its bits in reverse order.
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 @dataclass(frozen=True)
 class EncodedPage(EncodedFrame):
-    """Adjacent rows of segments (strips or tiles) of a page, which decode to the stored pixels.
+    """Adjacent rows of segments (strips or tiles) of a page, which decode to stored pixels.
 
     Attributes
     ----------
     strips : range
         Numbers of the rows of segments.
     segments : dict
-        Their encoded segments by number, in ascending order.
+        The encoded segments by number, in ascending order.
     """
 
     name: FrameName
@@ -38,7 +38,7 @@ class EncodedPage(EncodedFrame):
     segments: Mapping[int, bytes]
 
     def decode(self, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Return the pixels, rows in the order of the frame; 4-bit values with the first one in the low half."""
+        """Return the pixels, flat, rows in the order of the frame; the first of two 4-bit values is in the low half."""
         page = self.layout.page
         rows = page.frame_rows(self.strips)
         pixels = array_in(out, (rows.stop - rows.start, page.nx), page.dtype)
@@ -58,7 +58,7 @@ class EncodedPage(EncodedFrame):
         return pixels.reshape(-1)
 
     def _strips(self, piece: range, height: int) -> NDArray[Any]:
-        """Return the rows of adjacent strips, in the order of the page."""
+        """Return the rows of adjacent strips, shape (rows, nx), in the order of the page."""
         page = self.layout.page
         rows = np.empty((height, page.nx), page.dtype)
         parts = [rows[first : first + page.rows_per_strip] for first in range(0, height, page.rows_per_strip)]
@@ -67,14 +67,14 @@ class EncodedPage(EncodedFrame):
         except DamagedError:
             if len(parts[-1]) == page.rows_per_strip:
                 raise
-            # some programs fill the last strip up to the height of the others
+            # some programs pad the last strip to the height of the others
             whole = np.empty((page.rows_per_strip, page.nx), page.dtype)
             self._decode(piece, [*parts[:-1], whole])
             parts[-1][...] = whole[: len(parts[-1])]
         return rows
 
     def _tiles(self, piece: range, rows: NDArray[Any]) -> None:
-        """Fill the rows of adjacent rows of tiles, in the order of the page."""
+        """Fill `rows`, shape (rows, nx), from adjacent rows of tiles, in the order of the page."""
         layout = self.layout
         assert layout.tile_columns is not None
         height, width = layout.page.rows_per_strip, layout.tile_columns
@@ -86,7 +86,7 @@ class EncodedPage(EncodedFrame):
             for number, tile in zip(some, tiles, strict=True):
                 down, right = divmod(number - numbers.start, layout.across)
                 place = rows[down * height : (down + 1) * height, right * width : (right + 1) * width]
-                # tiles at the edges reach beyond the image
+                # tiles at the edges extend beyond the image
                 place[...] = tile[: place.shape[0], : place.shape[1]]
 
     def _decode(self, numbers: range, parts: Sequence[NDArray[Any]]) -> None:

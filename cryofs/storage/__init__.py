@@ -1,1 +1,1 @@
-"""Access files: read at an offset, write drafts and rename them, identify files, and compute checksums."""
+"""File access: reads at an offset, atomic writes by drafts, file identity, and checksums."""

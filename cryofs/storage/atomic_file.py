@@ -1,4 +1,4 @@
-"""Create files atomically: either a complete file appears, or no file.
+"""Create files atomically: either a complete file appears, or none.
 
 The caller writes a draft under a hidden name in the folder of the target, syncs and checks the draft, and renames it to
 the target; then the folder is synced. A kill at any time leaves the old file or the new one, and possibly a draft that
@@ -15,9 +15,9 @@ from pathlib import Path
 
 from cryofs.storage import changes, ownership
 
-# Files that cryofs keeps for itself: drafts, checksums, journals, locks, indexes. Mounts hide them.
+# Prefix of internal files: drafts, checksums, journals, locks, indexes. Mounts hide them.
 OWN_PREFIX = ".cryofs-"
-# Files that are being written; each gets its final name when it is complete.
+# Prefix of files that are being written; each gets its final name when it is complete.
 DRAFT_PREFIX = OWN_PREFIX + "draft-"
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -28,7 +28,7 @@ class NoHardLinksError(OSError):
 
 
 class Draft:
-    """An unfinished file, which gets the final name when it is published."""
+    """An unfinished file, which gets its final name when it is published."""
 
     def __init__(self, target: Path):
         self.target = target
@@ -46,7 +46,7 @@ class Draft:
         self.file.truncate()
 
     def write(self, data: bytes | memoryview) -> int:
-        """Append bytes to the file, and return their number."""
+        """Append bytes to the file; return their number."""
         with naming(self.target):
             return self.file.write(data)
 
@@ -57,7 +57,7 @@ class Draft:
             changes.disk.sync(self.file.fileno())
 
     def publish(self) -> None:
-        """Rename the file to the final name, replacing any existing file; the change is durable on return."""
+        """Rename the file to its final name, replacing any existing file; the change is durable on return."""
         with naming(self.target):
             changes.disk.move(self.path, self.target)
             sync_folder(self.target.parent)
@@ -129,18 +129,18 @@ def sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def naming(target: Path) -> Iterator[None]:
-    """Add the name of the target to each OSError that does not name a file, or that names the draft."""
+    """Add the name of the target to each OSError that names no file, or that names the draft."""
     try:
         yield
     except OSError as error:
-        named = error.filename is not None and DRAFT_PREFIX not in str(error.filename)
+        named = error.filename is not None and OWN_PREFIX not in str(error.filename)
         if not named and error.errno is not None:
             raise OSError(error.errno, os.strerror(error.errno), str(target)) from error
         raise
 
 
 def regular_file(path: Path) -> os.stat_result | None:
-    """Return the result of lstat for a regular file, or None for a missing file, another type or too long a name."""
+    """Return the result of lstat for a regular file, or None if the path is missing, too long or of another type."""
     try:
         found = path.lstat()
     except FileNotFoundError:
@@ -154,7 +154,7 @@ def regular_file(path: Path) -> os.stat_result | None:
 
 def folds_case(folder: Path) -> bool:
     """Return True if the file system of a folder ignores the case of names."""
-    # if nothing can be written here, the next writer reports it
+    # a folder without write permission is reported by the next write
     with contextlib.suppress(OSError), draft(folder / "probe") as made:
         return made.path.with_name(made.path.name.upper()).exists()
     return False

@@ -1,8 +1,8 @@
-"""Define byte sources, from which all movies, records and indexes are read at given offsets.
+"""Byte sources, from which all movies, records and indexes are read at given offsets.
 
 The system may return fewer bytes than requested, because of a signal, a network file system, or a request of more than
 2 GiB. A byte source continues after such a short read, so that its reads are short only at the end of the file. Sources
-have no position, so that threads may share them.
+have no file position, so threads may share them.
 """
 
 import copy
@@ -26,11 +26,11 @@ class ByteSource(ABC):
     Attributes
     ----------
     name : str
-        Name of the source in messages.
+        Name of the source for messages.
     size : int
-        Number of bytes when the source was opened.
+        Size in bytes when the source was opened.
     identity : tuple
-        Key that differs between any two contents that the file system can distinguish.
+        Cache key; differs for all contents that the file system can distinguish.
     """
 
     name: str
@@ -43,7 +43,7 @@ class ByteSource(ABC):
 
     @abstractmethod
     def read_into(self, memory: memoryview, offset: int) -> int:
-        """Fill contiguous memory from `offset`; return the number of bytes, smaller only at the end of the file."""
+        """Fill contiguous memory from `offset`; return the number of bytes read, fewer only at the end of the file."""
 
     @abstractmethod
     def is_unchanged(self) -> bool:
@@ -64,7 +64,7 @@ class ByteSource(ABC):
         Parameters
         ----------
         what : str
-            Name of these bytes in the error message.
+            Name of these bytes for the error message.
 
         Raises
         ------
@@ -86,14 +86,14 @@ class ByteSource(ABC):
 
 
 class LocalFile(ByteSource):
-    """A byte source that reads a file by its descriptor.
+    """A byte source that reads a file through its descriptor.
 
     Parameters
     ----------
     descriptor : int
         Descriptor of the open file.
     name : str
-        Name of the file in messages.
+        Name of the file for messages.
     is_owned : bool
         Whether `close` closes the descriptor.
 
@@ -103,7 +103,7 @@ class LocalFile(ByteSource):
         Attributes of the file when it was opened.
     """
 
-    # The system calls. Tests put faults in their place.
+    # System calls, as attributes so that tests can replace them to inject faults.
     _pread = staticmethod(os.pread)
     _preadv = staticmethod(os.preadv)
 
@@ -136,7 +136,7 @@ class LocalFile(ByteSource):
         return b"".join(pieces)
 
     def read_into(self, memory: memoryview, offset: int) -> int:
-        """Fill contiguous memory from `offset`; return the number of bytes, smaller only at the end of the file."""
+        """Fill contiguous memory from `offset`; return the number of bytes read, fewer only at the end of the file."""
         target = memory.cast("B")
         done = 0
         while done < len(target) and (count := self._preadv(self.descriptor, [target[done:]], offset + done)):
@@ -144,7 +144,7 @@ class LocalFile(ByteSource):
         return done
 
     def read_cached(self, size: int, offset: int) -> NDArray[np.uint8] | None:
-        """Return the result of `read` as an array if all bytes are in the page cache, otherwise None."""
+        """Return the bytes of `read` as an array (uint8, shape (n,)) if all are in the page cache, otherwise None."""
         if not self._can_read_cached:
             return None
         memory = np.empty(size, np.uint8)
@@ -153,7 +153,7 @@ class LocalFile(ByteSource):
         except BlockingIOError:
             return None
         except OSError:
-            # some file systems do not support this; `read` reports all other errors
+            # not supported by this file system; `read` reports all other errors
             self._can_read_cached = False
             return None
         if count < size and offset + count < os.fstat(self.descriptor).st_size:
@@ -165,7 +165,7 @@ class LocalFile(ByteSource):
         return is_open_still(self.descriptor, self.stat)
 
     def first_bytes(self, size: int) -> Self:
-        """Return a source of the first `size` bytes, which is valid until this source is closed."""
+        """Return a source of the first `size` bytes, valid until this source is closed."""
         part = copy.copy(self)
         part.size, part._is_owned = size, False
         return part
@@ -178,7 +178,7 @@ class LocalFile(ByteSource):
 
 
 def missing_bytes(what: str, size: int, offset: int, found: int) -> DamagedError:
-    """Return the error for a short read: `size` bytes were requested at `offset`, and `found` bytes were read."""
+    """Return the error for a read of `size` bytes at `offset` that returned only `found` bytes."""
     return DamagedError(
         f"{what}: truncated, {size - found} of {size} bytes missing (the file ends at byte {offset + found}); "
         "restore the file from a backup"

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from cryofs.storage.byte_source import ByteSource
 
-# Bytes between the wanted ones that are worth reading, for each wanted byte and in all.
+# Maximum size of gaps to read together with requested bytes: per requested byte, plus a constant.
 _GAPS = 1
 _GAPS_ALWAYS = 64 << 10
 
@@ -36,7 +36,7 @@ class ByteWindow(ByteSource):
         return self._source.read(size, offset)
 
     def read_into(self, memory: memoryview, offset: int) -> int:
-        """Fill contiguous memory from `offset` by a read of the source; return the number of bytes."""
+        """Fill contiguous memory from `offset` from the source; return the number of bytes read."""
         return self._source.read_into(memory, offset)
 
     def is_unchanged(self) -> bool:
@@ -48,7 +48,7 @@ class ByteWindow(ByteSource):
 
 
 def window_over(source: ByteSource, places: Iterable[tuple[int, int]]) -> ByteSource:
-    """Return a source that has read all places at once, if the gaps between them are small.
+    """Return a source that has all places in memory if the gaps between them are small.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def window_over(source: ByteSource, places: Iterable[tuple[int, int]]) -> ByteSo
     Returns
     -------
     ByteSource
-        A `ByteWindow`, or the source itself if the gaps are too large or the range cannot be read completely.
+        A `ByteWindow`, or `source` itself if the gaps are too large or the range cannot be read completely.
     """
     start, end, wanted = source.size, 0, 0
     for offset, size in places:
@@ -68,5 +68,5 @@ def window_over(source: ByteSource, places: Iterable[tuple[int, int]]) -> ByteSo
     try:
         return ByteWindow(source, start, source.read(end - start, start))
     except OSError:
-        # reading each place shows which of them cannot be read
+        # the caller's reads of single places will report the error
         return source

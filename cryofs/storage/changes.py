@@ -1,11 +1,12 @@
-"""Wrap all system calls that create, rename, remove and sync files and folders of an archive.
+"""All system calls that create, rename, remove and sync files and folders of an archive.
 
 What a file system cannot store, such as permissions on exFAT, is left out with a notice; all other errors are raised.
 
 Other modules use `changes.disk`, so that a test can replace it with a recorder and determine the content of the storage
-after a power cut at any moment. Callers write bytes to the files that `create` returns.
+after a power failure at any moment. Callers write bytes to the files that `create` returns.
 """
 
+import errno
 import io
 import os
 import shutil
@@ -13,10 +14,11 @@ import stat
 from pathlib import Path
 
 from cryofs.storage import lacking
+from cryofs.system import renaming
 
 
 class Disk:
-    """Calls to the operating system that change storage."""
+    """System calls that change storage."""
 
     def create(self, path: Path) -> io.BufferedRandom:
         """Create a file and return it, open for writing; raise FileExistsError if the name already exists."""
@@ -37,12 +39,28 @@ class Disk:
         """Rename a file, replacing any file with the new name."""
         path.replace(target)
 
+    def move_new(self, path: Path, target: Path) -> None:
+        """Rename a file; raise FileExistsError if the name already exists."""
+        if renaming.rename(path, target, renaming.NO_REPLACE):
+            return
+        # a file system without the flag; without hard links too, two simultaneous runs cannot be distinguished
+        try:
+            target.hardlink_to(path)
+        except FileExistsError:
+            raise
+        except OSError:
+            if os.path.lexists(target):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+            path.replace(target)
+        else:
+            path.unlink()
+
     def link(self, path: Path, target: Path) -> None:
         """Create a hard link to a file; raise FileExistsError if the name already exists."""
         target.hardlink_to(path)
 
     def link_to(self, text: Path, target: Path) -> None:
-        """Create a symbolic link with this text; raise FileExistsError if the name already exists."""
+        """Create a symbolic link with the target `text`; raise FileExistsError if the name already exists."""
         target.symlink_to(text)
 
     def remove(self, path: Path, *, missing_ok: bool = False) -> None:
@@ -50,7 +68,7 @@ class Disk:
         path.unlink(missing_ok=missing_ok)
 
     def remove_in(self, folder: int, name: str) -> None:
-        """Remove a file from an open folder."""
+        """Remove a file in an open folder."""
         os.unlink(name, dir_fd=folder)
 
     def make_folder(self, path: Path) -> None:
@@ -62,7 +80,7 @@ class Disk:
         path.rmdir()
 
     def remove_folder_in(self, folder: int, name: str) -> None:
-        """Remove an empty folder from an open folder; raise OSError if it is not empty."""
+        """Remove an empty folder in an open folder; raise OSError if it is not empty."""
         os.rmdir(name, dir_fd=folder)
 
     def set_mode(self, file: Path | int, mode: int) -> None:
@@ -99,5 +117,5 @@ class Disk:
             self.set_mode(target, stat.S_IMODE(found.st_mode))
 
 
-# Callers use `changes.disk`, never a copy of it, because tests replace it.
+# Callers must use `changes.disk` and not keep a reference to its value, because tests replace it.
 disk = Disk()

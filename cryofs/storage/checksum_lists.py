@@ -1,46 +1,44 @@
-"""Read and update the checksum list of a folder, which contains the SHA-256 of files, in the format of `sha256sum`.
+"""The checksum list of a folder, which contains the SHA-256 of files in the format of `sha256sum`.
 
-A list is never modified in place; a new list replaces it by a rename. Meanwhile the folder is locked, so that runs on
-any host lose no line of each other (`cryofs.storage.folder_lock`).
+Several processes may change a list (`cryofs.storage.locked_file`).
 
 A file is replaced in three steps: the line of the file is removed, the new file is renamed, and the new line is added.
-A kill between these steps leaves a file without a line, but never a line with the checksum of other bytes.
+A kill between these steps leaves a file without a line, but not a line with the checksum of other bytes. A comment
+with the checksums before and after shows meanwhile that the file is a copy.
 """
 
 import contextlib
 import os
-import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from cryofs.errors import ArchiveError, CryofsError, DamagedError
-from cryofs.storage import atomic_file, changes
-from cryofs.storage.checksum_lines import BadLine, Lines, parse
+from cryofs.storage import locked_file
+from cryofs.storage.checksum_lines import BadLine, Lines, Seen, parse
 from cryofs.storage.coarse_times import is_same_time
-from cryofs.storage.folder_lock import locked
 
 LIST_NAME = ".cryofs-sha256"
 
-# A run writes its lines after this many files or bytes.
+# Number of files, and of bytes, after which a run writes its lines.
 _BATCH_FILES = 256
 _BATCH_BYTES = 256 << 20
-# Lists in memory: those of the folders that are read and written, and of the folders above.
+# Number of lists in memory: those of the folders that are read and written, and of the folders above.
 _LISTS_KEPT = 8
 
 
 def load(folder: Path) -> Lines:
-    """Return the contents of the list of a folder, including invalid lines; empty if there is no list."""
+    """Return the contents of the list of a folder, including invalid lines; return an empty list if there is none."""
     try:
-        with _checked(folder / LIST_NAME).open("rb") as file:
+        with locked_file.checked(folder / LIST_NAME, _fix(folder)).open("rb") as file:
             return parse(file.read())
     except FileNotFoundError:
         return Lines()
 
 
 def bad_line_error(folder: Path, line: BadLine) -> DamagedError:
-    """Return the error for an invalid line of the list of a folder."""
+    """Return the error for an invalid line in the list of a folder."""
     place = f"{folder / LIST_NAME}, line {line.number}"
     return DamagedError(f"{place}: invalid ({line.problem}); remove the line, then run cryofs adopt {folder}")
 
@@ -54,7 +52,7 @@ def mismatch_error(path: Path, expected: str, found: str) -> DamagedError:
 
 
 def read_list(folder: Path) -> dict[str, str]:
-    """Return the recorded checksums of the files of a folder, by name; empty if there is no list.
+    """Return the recorded checksums of the files of a folder by name; return an empty dictionary if there is no list.
 
     Raises
     ------
@@ -68,12 +66,33 @@ def read_list(folder: Path) -> dict[str, str]:
 
 
 def recorded(path: Path) -> str | None:
-    """Return the recorded checksum of a file, or None if the list of its folder does not contain the file."""
+    """Return the recorded checksum of a file, or None if the list of its folder has no line for the file."""
     return load(path.parent).sums.get(path.name)
 
 
+def is_copy_with(path: Path, sha256: str) -> bool:
+    """Return True if compress copied a file and the copy had this checksum."""
+    return sha256 in load(path.parent).copied(path.name)
+
+
+def is_seen(path: Path, found: os.stat_result) -> bool:
+    """Return True if an ingestion recorded the checksum of a file in this state."""
+    seen = load(path.parent).seen.get(path.name)
+    return seen is not None and seen[:4] == Seen.of(found, is_copy=False)[:4]
+
+
+def set_seen(path: Path, sha256: str, found: os.stat_result) -> None:
+    """Record the checksum and state of a file of the archive; the change is durable on return."""
+
+    def change(lines: Lines) -> None:
+        is_copy = sha256 in lines.copied(path.name)
+        lines.set(path.name, sha256, Seen.of(found, is_copy=is_copy))
+
+    _rewrite(path.parent, change, create=True)
+
+
 def update(folder: Path, changes: Mapping[str, str | None]) -> None:
-    """Set the checksums of files in the list of a folder, or remove them (None); the change is durable on return."""
+    """Set the checksums of files in the list of a folder, or remove those that are None; durable on return."""
 
     def change(lines: Lines) -> None:
         for name, sha256 in changes.items():
@@ -84,14 +103,14 @@ def update(folder: Path, changes: Mapping[str, str | None]) -> None:
 
 @contextlib.contextmanager
 def replacing(target: Path, sha256: str | None = None) -> Iterator[None]:
-    """Remove the line of a file that the caller replaces in the context, unless the line is valid for the new bytes.
+    """Remove the line of a file that the caller replaces in the context, unless it is valid for the new bytes.
 
     The list remains locked until the end of the context, so that no other run records the replaced file meanwhile.
 
     Parameters
     ----------
     sha256 : str or None
-        Checksum of the new bytes; None to remove the line in any case.
+        SHA-256 of the new bytes; None to remove the line in any case.
     """
     with _replacing(target, sha256, load(target.parent)):
         yield
@@ -103,22 +122,22 @@ def _replacing(target: Path, sha256: str | None, lines: Lines) -> Iterator[None]
     if not is_bad and lines.sums.get(target.name) in (None, sha256):
         yield
         return
-    with _changed(target.parent, lambda lines: lines.set(target.name, None), create=False):
+    with _changed(target.parent, lambda lines: lines.begin(target.name, sha256)):
         yield
 
 
 class ListReader:
-    """Reader that caches lists until they change, for runs with many files."""
+    """A reader that caches lists until they change, for runs with many files."""
 
     def __init__(self) -> None:
         self._read: dict[Path, tuple[tuple[int, ...] | None, Lines]] = {}
 
     def recorded(self, target: Path) -> str | None:
-        """Return the recorded checksum of a file, or None if the list of its folder does not contain the file."""
+        """Return the recorded checksum of a file, or None if the list of its folder has no line for the file."""
         return self._lines(target.parent).sums.get(target.name)
 
     def replacing(self, target: Path, sha256: str | None = None) -> contextlib.AbstractContextManager[None]:
-        """Remove the line of a file that the caller replaces in the context, as the function `replacing` does."""
+        """Remove the line of a file that the caller replaces in the context; see the function `replacing`."""
         return _replacing(target, sha256, self._lines(target.parent))
 
     def _lines(self, folder: Path) -> Lines:
@@ -136,15 +155,16 @@ class ListReader:
 class _Entry:
     sha256: str
     file: tuple[int, int, int, int] | None
+    seen: Seen | None = None
 
 
 class ChecksumLists(ListReader):
-    """Context manager that writes new lines in batches, and the last batch at the end, even after an error.
+    """Context manager that writes new lines in batches; it writes the last batch at the end, even after an error.
 
     Parameters
     ----------
     on_written : callable
-        Called with each file after the line of the file is durable.
+        Called with each file when its line is durable.
     on_error : callable
         Called with each file whose line could not be written, and the error.
     """
@@ -166,7 +186,7 @@ class ChecksumLists(ListReader):
     def __exit__(self, *_: object) -> None:
         self.flush()
 
-    def add(self, target: Path, sha256: str, found: os.stat_result | None = None) -> None:
+    def add(self, target: Path, sha256: str, found: os.stat_result | None = None, *, own: bool = False) -> None:
         """Add a line to the current batch.
 
         Parameters
@@ -174,15 +194,18 @@ class ChecksumLists(ListReader):
         found : os.stat_result, optional
             State of the file with the checksum. If another file has the name when the batch is written, the line is
             omitted, because the run that made the other file records it.
+        own : bool
+            Whether the file is not a copy.
         """
-        self._waiting.setdefault(target.parent, {})[target.name] = _Entry(sha256, found and _identity(found))
+        entry = _Entry(sha256, found and _identity(found), Seen.of(found, is_copy=False) if found and own else None)
+        self._waiting.setdefault(target.parent, {})[target.name] = entry
         self._files += 1
         self._bytes += found.st_size if found else 0
         if self._files >= _BATCH_FILES or self._bytes >= _BATCH_BYTES:
             self.flush()
 
     def flush(self) -> None:
-        """Write all waiting lines; on return, each line is durable or was reported as an error."""
+        """Write all waiting lines; on return, each line is durable or its error was reported."""
         self._files = self._bytes = 0
         while self._waiting:
             folder, entries = self._waiting.popitem()
@@ -199,7 +222,7 @@ class ChecksumLists(ListReader):
                 if name not in gone:
                     self._on_written(folder / name)
                 elif self._on_error is not None:
-                    text = f"{folder / name}: removed before the checksum was recorded; run the same command again"
+                    text = f"{folder / name}: removed before its checksum was recorded; run the same command again"
                     self._on_error(folder / name, ArchiveError(text))
 
 
@@ -214,7 +237,7 @@ def _enter(folder: Path, entries: Mapping[str, _Entry], gone: list[str], lines: 
                 continue
             if not _is_same(folder, entry.file, _identity(found)):
                 continue
-        lines.set(name, entry.sha256)
+        lines.set(name, entry.sha256, entry.seen)
 
 
 def _identity(found: os.stat_result) -> tuple[int, int, int, int]:
@@ -235,58 +258,22 @@ def _list_state(folder: Path) -> tuple[int, ...] | None:
 
 
 def _rewrite(folder: Path, change: Callable[[Lines], object], *, create: bool) -> None:
-    with _changed(folder, change, create=create) as lines:
-        if lines is not None and not lines.encode():
-            changes.disk.remove(folder / LIST_NAME, missing_ok=True)
-            atomic_file.sync_folder(folder)
+    locked_file.rewrite(folder / LIST_NAME, partial(_encoded, change), create=create, fix=_fix(folder))
 
 
 @contextlib.contextmanager
-def _changed(folder: Path, change: Callable[[Lines], object], *, create: bool) -> Iterator[Lines | None]:
-    """Replace a list durably after a change, and keep the new list locked until the end of the context.
-
-    Yields
-    ------
-    Lines or None
-        The new contents, or None if there is no list and `create` is False.
-    """
-    path = folder / LIST_NAME
-    if not create and not os.path.lexists(path):
-        yield None
-        return
-    with contextlib.ExitStack() as stack:
-        with atomic_file.naming(path):
-            check_lock = stack.enter_context(locked(folder))
-        old, mode = _contents(path)
-        if old is None and not create:
-            yield None
-            return
-        lines = parse(old or b"")
-        change(lines)
-        new = lines.encode()
-        if new != (old or b""):
-            with atomic_file.naming(path), atomic_file.draft(path) as made:
-                made.write(new)
-                if mode is not None:
-                    changes.disk.set_mode(made.file.fileno(), mode)
-                made.sync()
-                check_lock()
-                made.publish()
-        yield lines
+def _changed(folder: Path, change: Callable[[Lines], object]) -> Iterator[None]:
+    """Replace a list durably after a change, and keep the new list locked until the end of the context."""
+    change_bytes = partial(_encoded, change)
+    with locked_file.changed(folder / LIST_NAME, change_bytes, create=False, fix=_fix(folder)):
+        yield
 
 
-def _contents(path: Path) -> tuple[bytes | None, int | None]:
-    """Return the bytes and the mode of a list, or None for both if there is no list."""
-    try:
-        with _checked(path).open("rb") as file:
-            return file.read(), stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-    except FileNotFoundError:
-        return None, None
+def _encoded(change: Callable[[Lines], object], old: bytes) -> bytes:
+    lines = parse(old)
+    change(lines)
+    return lines.encode()
 
 
-def _checked(path: Path) -> Path:
-    """Return the path of a list; raise an error unless it is a regular file, because a link could lead anywhere."""
-    found = path.lstat()
-    if not stat.S_ISREG(found.st_mode):
-        raise ArchiveError(f"{path}: not a regular file; remove it, then run cryofs adopt {path.parent}")
-    return path
+def _fix(folder: Path) -> str:
+    return f"remove it, then run cryofs adopt {folder}"

@@ -1,4 +1,4 @@
-"""Compute checksums: XXH3 (128 bit) of frames, strips and blobs, for every read, and SHA-256 of whole files."""
+"""Checksums: XXH3-128 of frames, strips and blobs, verified on every read, and SHA-256 of whole files."""
 
 import hashlib
 from collections.abc import Callable
@@ -39,7 +39,7 @@ def file_sha256(source: ByteSource, on_bytes: Callable[[int], object] = lambda _
     Parameters
     ----------
     on_bytes : callable
-        Called with the size of each piece after hashing it.
+        Called with the size of each piece in bytes after hashing it.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Copy files; each copy is compared with the source before it gets the final name."""
+"""Copy files; each copy is compared with its source before it gets its final name."""
 
 import contextlib
 import hashlib
@@ -17,7 +17,7 @@ from cryofs.storage.file_state import is_still, state_of
 
 _CHUNK = 8 << 20
 
-# Called with a target and the SHA-256 of its new bytes; surrounds the step that gives the target its new file.
+# Called with a target and the SHA-256 of its new bytes; the context surrounds the rename that replaces the target.
 Replacing = Callable[[Path, str], AbstractContextManager[None]]
 
 
@@ -39,7 +39,7 @@ def copy_file(source: Path, target: Path, replacing: Replacing = _unsurrounded) 
     Raises
     ------
     ArchiveError
-        The copy differs, because the source changed or the disk failed.
+        The copy differs from the source, because the source changed or the disk failed.
     """
     with draft(target) as made, source.open("rb") as original:
         before = os.fstat(original.fileno())
@@ -75,7 +75,7 @@ def compare_copy(source: Path, target: Path) -> Copied | None:
 
 
 def _copy_bytes(source: io.BufferedReader, made: Draft) -> str:
-    """Copy a file to a draft, and return the SHA-256 of the bytes; a second thread hashes large files."""
+    """Copy a file to a draft; return the SHA-256 of the bytes, which a second thread computes for large files."""
     digest = hashlib.sha256()
     piece = source.read(_CHUNK)
     if len(piece) < _CHUNK:

@@ -1,4 +1,4 @@
-"""Create symbolic and hard links atomically, first under a draft name."""
+"""Create symbolic and hard links atomically, under a draft name that is then renamed."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from cryofs.storage.atomic_file import draft_path, forget, naming, sync_folder
 
 
 def make_link(target: Path, text: Path, *, overwrite: bool = False) -> bool:
-    """Create a symbolic link; replace a link with another target or, with `overwrite`, a file.
+    """Create a symbolic link; replace a link with another target, and with `overwrite` also a file.
 
     Returns
     -------
@@ -34,7 +34,7 @@ def link_file(first: Path, target: Path) -> None:
     Raises
     ------
     OSError
-        The file system does not support hard links, or the file has the largest permitted number.
+        The file system does not support hard links, or the file has the maximum number of links.
     """
     made = draft_path(target)
     try:
@@ -49,6 +49,6 @@ def _publish(made: Path, target: Path) -> None:
         with naming(target):
             changes.disk.move(made, target)
     finally:
-        # renaming a file onto another of its names leaves both
+        # remains if both names were already links to the same file
         changes.disk.remove(made, missing_ok=True)
     sync_folder(target.parent)

@@ -1,4 +1,4 @@
-"""Identify files for cache keys, and check that files are unchanged."""
+"""File identity for cache keys, and checks that files are unchanged."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ class FileState(NamedTuple):
     """File identity (device, inode, size, mtime, ctime), used as a cache key.
 
     ctime changes even if a program overwrites a file in place and restores mtime and size. Renames and changes of
-    permissions update ctime too, with the only effect that the file is read again.
+    permissions update ctime too, which only causes the file to be read again.
     """
 
     device: int
@@ -20,12 +20,12 @@ class FileState(NamedTuple):
 
 
 def state_of(found: os.stat_result) -> FileState:
-    """Return the file identity in a stat result."""
+    """Return the file identity from a stat result."""
     return FileState(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def is_open_still(descriptor: int, found: os.stat_result) -> bool:
-    """Return True if an open file still has the bytes that it had at the time of the stat result `found`.
+    """Return True if an open file still has the bytes from the time of the stat result `found`.
 
     If another file replaces the open file by a rename, the open file keeps its bytes but loses a link, which updates
     ctime. Therefore a new ctime counts as a change only if links, mode and owner are the same. A file that was only
@@ -42,7 +42,7 @@ def _besides_content(found: os.stat_result) -> tuple[int, int, int, int]:
 
 
 def is_still(path: Path, state: FileState) -> bool:
-    """Return True if the file at `path` has this identity, False for another identity or if stat fails."""
+    """Return True if the file at `path` has this identity; return False if it differs or stat fails."""
     try:
         return state_of(path.stat()) == state
     except OSError:

@@ -43,7 +43,7 @@ def _make_folder(folder: Path, on_made: Callable[[Path], object]) -> None:
         changes.disk.make_folder(folder)
     except FileExistsError as error:
         if folder.is_dir() and not folder.is_symlink():
-            return  # another run has just made it
+            return  # another run has created it in the meantime
         what = "a symbolic link" if folder.is_symlink() else "a file"
         raise ArchiveError(f"{folder}: expected a folder, got {what}; rename or remove it") from error
     on_made(folder)
@@ -69,6 +69,6 @@ def make_writable(folder: Path) -> int | None:
 
 
 def copy_times(source: Path, target: Path) -> None:
-    """Copy the mode and times of a folder to another."""
+    """Copy the mode and times of a folder to another folder."""
     changes.disk.copy_attributes(source, target)
     sync_folder(target)

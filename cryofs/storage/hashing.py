@@ -1,4 +1,4 @@
-"""Hash whole files."""
+"""Compute the SHA-256 of whole files, and detect changes during the computation."""
 
 import os
 from collections.abc import Callable

@@ -1,1 +1,1 @@
-"""Convert motion trajectories, the STAR files of RELION's motion correction, to other fractions of EER movies."""
+"""Conversion of motion trajectories (STAR files of RELION's motion correction) to other fractions of EER movies."""

@@ -1,6 +1,6 @@
 """Convert a trajectory STAR file to another grouping or upsampling.
 
-docs/eer.md describes the rules, and how they differ from RELION's eer_trajectory_handler.py.
+docs/eer.md describes the rules and their differences from RELION's eer_trajectory_handler.py.
 """
 
 import math
@@ -13,45 +13,45 @@ from cryofs.errors import FormatError, UnsupportedError
 from cryofs.formats.star import StarFile
 from cryofs.trajectory import motion
 
-# RELION's rlnEERUpsampling of each upsampling
+# maps each upsampling to RELION's rlnEERUpsampling
 RELION_UPSAMPLING = {1: 1, 2: 2, 4: 3}
 _GENERAL = "general"
 _SHIFTS = "global_shift"
 _MODEL = "local_motion_model"
 _HOT_PIXELS = "hot_pixels"
-# not read by Polish, and wrong after the change
+# labels that Polish does not read and that the conversion would invalidate
 _LOCAL_SHIFTS = "local_shift"
 _NO_MODEL, _THIRD_ORDER_MODEL = 0, 1
 
 
 @dataclass(frozen=True)
 class Fractions:
-    """Fractions of a movie: frames per fraction, and image pixels per detector pixel and axis."""
+    """Fractions of a movie: frames in a fraction, and image pixels along each side of a detector pixel."""
 
     grouping: int
     upsampling: int
 
 
 def recorded_grouping(star: StarFile) -> int | None:
-    """Return the number of frames per fraction that a trajectory records, or None if it does not record one."""
+    """Return the number of frames in a fraction that a trajectory records, or None if it records none."""
     if star.value(_GENERAL, "rlnEERGrouping") is None:
         return None
     return _whole(star, "rlnEERGrouping")
 
 
 def recorded_upsampling(star: StarFile) -> int | None:
-    """Return the upsampling that a trajectory records, or None if it does not record one."""
+    """Return the upsampling that a trajectory records, or None if it records none."""
     if star.value(_GENERAL, "rlnEERUpsampling") is None:
         return None
     code = _whole(star, "rlnEERUpsampling")
     for upsampling, known in RELION_UPSAMPLING.items():
         if known == code:
             return upsampling
-    raise FormatError(f"{star.name}: invalid rlnEERUpsampling {code}; expected 1, 2 or 3")
+    raise FormatError(f"{star.name}: invalid rlnEERUpsampling (expected 1, 2 or 3, got {code}); run MotionCorr again")
 
 
 def movie_name(star: StarFile) -> str:
-    """Return the name of the movie that a trajectory records; raise FormatError if it is missing."""
+    """Return the movie name that a trajectory records; raise FormatError if it is missing."""
     name = star.value(_GENERAL, "rlnMicrographMovieName")
     if not name:
         raise FormatError(f"{star.name}: no rlnMicrographMovieName in data_general; pass a STAR file of MotionCorr")
@@ -59,7 +59,7 @@ def movie_name(star: StarFile) -> str:
 
 
 def record(star: StarFile, fractions: Fractions) -> None:
-    """Set the grouping and upsampling with which RELION reads an EER file, in a trajectory."""
+    """Set the grouping and upsampling in a trajectory, with which RELION reads an EER file."""
     star.set_value(_GENERAL, "rlnEERGrouping", str(fractions.grouping))
     star.set_value(_GENERAL, "rlnEERUpsampling", str(RELION_UPSAMPLING[fractions.upsampling]))
 
@@ -107,10 +107,10 @@ def _resample(star: StarFile, old: int, new: int) -> None:
     for tag in ("rlnImageSizeX", "rlnImageSizeY"):
         size, rest = divmod(_whole(star, tag) * new, old)
         if rest:
-            raise FormatError(f"{star.name}: {tag} not a multiple of {old}; check the upsampling of the movie")
+            raise FormatError(f"{star.name}: {tag} is not a multiple of {old}; check the upsampling of the movie")
         star.set_value(_GENERAL, tag, str(size))
     scale = new / old
-    # the corrected micrograph keeps its pixel size
+    # the corrected micrograph has the same pixel size after the conversion
     for tag, factor in (("rlnMicrographBinning", scale), ("rlnMicrographOriginalPixelSize", 1 / scale)):
         if star.value(_GENERAL, tag) is not None:
             star.set_value(_GENERAL, tag, _text(_number(star, tag) * factor))
@@ -127,7 +127,7 @@ def _resample(star: StarFile, old: int, new: int) -> None:
 
 
 def _shifts(star: StarFile) -> NDArray[np.float64]:
-    """Return the shifts of all fractions, shape (fractions, 2); `NOT_OBSERVED` where the table has no row."""
+    """Return the shifts of all fractions in pixels, shape (fractions, 2); `NOT_OBSERVED` where the table has no row."""
     count = _whole(star, "rlnImageSizeZ")
     numbers, x, y = (star.column(_SHIFTS, tag) for tag in _SHIFT_COLUMNS)
     table = _array(star, _SHIFTS, numbers, x, y)
@@ -154,7 +154,7 @@ def _set_shifts(star: StarFile, shifts: NDArray[np.float64], scale: float) -> No
 def _has_model(star: StarFile) -> bool:
     version = star.value(_GENERAL, "rlnMotionModelVersion")
     if version is not None and _whole(star, "rlnMotionModelVersion") not in (_NO_MODEL, _THIRD_ORDER_MODEL):
-        raise UnsupportedError(f"{star.name}: unknown motion model {version}; expected 0 (none) or 1 (third order)")
+        raise UnsupportedError(f"{star.name}: unsupported motion model {version} (expected 0, none, or 1, third order)")
     return star.has(_MODEL)
 
 
@@ -175,13 +175,13 @@ def _set_model(star: StarFile, coefficients: NDArray[np.float64]) -> None:
 
 
 def _array(star: StarFile, block: str, *columns: list[str]) -> NDArray[np.float64]:
-    """Return columns of a table as numbers, shape (rows, columns)."""
+    """Return columns of a table as numbers (float64, shape (rows, columns))."""
     try:
         values = np.array(columns, np.float64).T
     except ValueError as error:
-        raise FormatError(f"{star.name}: missing column or value that is not a number in data_{block}") from error
+        raise FormatError(f"{star.name}: missing column or non-numeric value in data_{block}") from error
     if values.ndim != 2 or not np.isfinite(values).all():
-        raise FormatError(f"{star.name}: value that is not finite in data_{block}; run MotionCorr again")
+        raise FormatError(f"{star.name}: infinite value or NaN in data_{block}; run MotionCorr again")
     return values
 
 
@@ -192,19 +192,19 @@ def _number(star: StarFile, tag: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise FormatError(f"{star.name}: invalid {tag} {text!r} in data_{_GENERAL}; expected a number")
+        raise FormatError(f"{star.name}: invalid {tag} in data_{_GENERAL} (expected a number, got {text!r})")
     return value
 
 
 def _whole(star: StarFile, tag: str) -> int:
     value = _number(star, tag)
     if value != int(value) or value < 0:
-        raise FormatError(f"{star.name}: invalid {tag} {value:g} in data_{_GENERAL}; expected a whole number")
+        raise FormatError(f"{star.name}: invalid {tag} in data_{_GENERAL} (expected a whole number, got {value:g})")
     return int(value)
 
 
 def _set_if_present(star: StarFile, tag: str, value: str) -> None:
-    # RELION takes a movie with these tags for an EER file, which fractions of a mount are not
+    # with these tags, RELION would treat the movie as an EER file, which fractions in a mount are not
     if star.value(_GENERAL, tag) is not None:
         star.set_value(_GENERAL, tag, value)
 

@@ -7,9 +7,9 @@ of the new grouping is (i + 0.5) * scale - 0.5 on the axis of the old fractions;
 import numpy as np
 from numpy.typing import NDArray
 
-# RELION's value for a fraction whose shift is unknown, because motion correction did not read it
+# RELION's value for the unknown shift of a fraction that motion correction did not read
 NOT_OBSERVED = -9999.0
-# terms t, t^2 and t^3 for each of the spatial terms 1, x, x^2, y, y^2 and xy, along both axes
+# terms t, t^2 and t^3 for each of the spatial terms 1, x, x^2, y, y^2 and xy, for both axes
 MODEL_COEFFICIENTS = 36
 _TOLERANCE = 1e-9
 
@@ -20,7 +20,7 @@ def regrouped_count(count: int, scale: float) -> int:
 
 
 def regrouped_shifts(shifts: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
-    """Return the shifts of all fractions of another grouping.
+    """Return the shifts of all fractions of the new grouping.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def regrouped_shifts(shifts: NDArray[np.float64], scale: float) -> NDArray[np.fl
 def _interpolated(
     times: NDArray[np.float64], known: NDArray[np.float64], values: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return linearly interpolated values; beyond both ends, the outer segments are extended."""
+    """Return linearly interpolated values at `times`; extend the outer segments beyond both ends."""
     result = np.interp(times, known, values)
     if len(known) > 1:
         for outside, (near, far) in ((times < known[0], (0, 1)), (times > known[-1], (-1, -2))):
@@ -61,7 +61,7 @@ def _interpolated(
 
 
 def regrouped_model(coefficients: NDArray[np.float64], scale: float, offset: float) -> NDArray[np.float64]:
-    """Return the coefficients of a local motion model on another axis of time.
+    """Return the coefficients of a local motion model on another time axis, shape (36,).
 
     RELION's third-order polynomial (version 1) has no constant term, because local motion is relative to the first
     fraction. Therefore the motion at the new first fraction is subtracted.

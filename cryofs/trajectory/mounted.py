@@ -1,4 +1,4 @@
-"""Find the fractions of movies that motion correction read through a mount, and the names of movies in other views."""
+"""Find the fractions of movies that motion correction read from a mount, and the names of movies in other views."""
 
 import os
 from pathlib import Path, PurePosixPath
@@ -10,7 +10,7 @@ from cryofs.trajectory.convert import Fractions
 
 
 class Mounted:
-    """The mount through which motion correction read the movies.
+    """The mount from which motion correction read the movies.
 
     Raises
     ------
@@ -33,7 +33,7 @@ class Mounted:
             The movie is not in the mount, or was not rendered from an EER file.
         """
         if is_eer_name(PurePosixPath(name).name):
-            raise FormatError(f"{name}: original EER file, not a movie rendered by the mount; pass --from-grouping")
+            raise FormatError(f"{name}: is an EER file, not a movie of fractions in the mount; pass --from-grouping")
         try:
             facts = file_facts(Path(name)) or {}
         except OSError as error:
@@ -67,7 +67,7 @@ class Mounted:
         return str(moved)
 
     def _root_of(self, path: PurePosixPath) -> PurePosixPath:
-        """Return the part of a path that leads to the mountpoint, directly or through symbolic links."""
+        """Return the leading part of a path that leads to the mountpoint, directly or through symbolic links."""
         for folder in reversed(path.parents):
             if _inode(Path(folder)) == self._root:
                 return folder
@@ -76,7 +76,7 @@ class Mounted:
 
 
 def view_name(fractions: Fractions) -> str:
-    """Return the name of the folder in a mount that shows movies with these fractions."""
+    """Return the name of the folder of the view with these fractions."""
     return f"@up{fractions.upsampling}_gr{fractions.grouping}"
 
 

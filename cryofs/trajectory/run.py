@@ -1,6 +1,6 @@
 """Convert all trajectories of a motion correction job to another grouping or upsampling.
 
-All trajectories are converted in memory before the first file is written, so that an invalid one leaves no output.
+All trajectories are converted in memory before the first file is written, so an invalid one leaves no output.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ class TrajectoryOptions:
     from_grouping, from_upsampling : int or None
         Grouping and upsampling of the inputs; None to take the values from the STAR files or a mount.
     mountpoint : Path or None
-        Mount through which the movies were read; the outputs name the movies in the view with the new fractions.
+        Mount from which the movies were read. The outputs name the movies in the view with the new fractions.
     overwrite : bool
         Whether to replace existing outputs.
     """
@@ -51,7 +51,7 @@ class TrajectoryOptions:
 def convert_all(
     micrographs: Path, options: TrajectoryOptions, advance: Callable[[int, int], None] = lambda done, total: None
 ) -> Path:
-    """Convert the trajectories that a STAR file of micrographs names, and return the new STAR file of micrographs.
+    """Convert the trajectories listed in a STAR file of micrographs; return the path of the new STAR file.
 
     Paths in STAR files are relative to the working directory, as in RELION.
 
@@ -89,7 +89,7 @@ def convert_all(
     final = Path(_suffixed(str(micrographs), options.suffix))
     _check_new(final, options.overwrite)
     star.set_rows(_TABLE, range(len(names)), {_METADATA: [str(output) for output in outputs]})
-    # the file that names the others is written last
+    # the file that lists the others is written last
     for output, text in {**outputs, final: star.text().encode()}.items():
         write_file(output, text)
     return final
@@ -133,7 +133,7 @@ def _known(star: StarFile, name: str, recorded: int | None, given: int | None, w
     value = recorded or given
     if value is None and wanted is not None:
         raise FormatError(f"{star.name}: {name} not recorded; pass --from-{name}, or --movies MOUNTPOINT")
-    # what is not known does not change
+    # an option that the user omits does not change the value
     return value or 1
 
 

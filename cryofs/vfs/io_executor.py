@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from cryofs.errors import StuckError
+from cryofs.system import deadlines
 
 T = TypeVar("T")
 
@@ -30,6 +31,10 @@ _MOST_LOST = 1024
 # Fraction of its time limit that a call may wait for nested calls; it needs the rest to respond without those that time
 # out.
 _FOR_OTHERS = 0.9
+# If so many files hang, a request with a deadline waits only for a part of the time for another one: the kernel counts
+# the time since the request was made, and it may have waited for the threads that wait for these files.
+_MANY_STUCK = 4
+_SHARE_IF_MANY = 1 / 8
 
 log = logging.getLogger("cryofs")
 
@@ -98,6 +103,8 @@ class IoExecutor:
             caller has no time left.
         """
         seconds = self._seconds_left()
+        if deadlines.seconds_left() is not None and len(self._stuck) >= _MANY_STUCK:
+            seconds = min(seconds, self._seconds * _SHARE_IF_MANY)
         task = self._begin(name, call, what, drop, seconds)
         try:
             result: T = task.future.result(seconds)
@@ -149,7 +156,8 @@ class IoExecutor:
         return task
 
     def _seconds_left(self) -> float:
-        return min(self._seconds, self._until() - time.monotonic())
+        left = deadlines.seconds_left()
+        return min(self._seconds, self._until() - time.monotonic(), math.inf if left is None else left)
 
     def _until(self) -> float:
         until: float = getattr(self._own, "until", math.inf)

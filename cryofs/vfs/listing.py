@@ -24,6 +24,7 @@ from cryofs.vfs.nodes import Node
 # Number of stored names in the first group. Later groups have the size that the reader consumed of the previous one.
 _FIRST_GROUP = 32
 _LARGEST_GROUP = 1024
+_ATTEMPTS = 5
 # Positions: "." and "..", then two for each stored name, the entry in its place and the entry beside it.
 _OWN, _EACH = 2, 2
 
@@ -103,13 +104,23 @@ class Listing:
 
     def _begin(self) -> Node:
         folder = self._folder = self._tree.lookup(self.path)
-        self._stored = self._tree.root.names(folder.path)
+        self._stored = self._names(folder)
         stems = Counter(name.partition(".")[0] for name in self._stored)
         self._shared_stems = {stem for stem, count in stems.items() if count > 1}
         self._every = frozenset(self._stored) if self._shared_stems else frozenset()
         self._added, self._has_movies = None, False
         self._listed_at.clear()
         return folder
+
+    def _names(self, folder: Node) -> list[str]:
+        """Return the stored names; list again if names changed meanwhile, because one that moved may be missing."""
+        root = self._tree.root
+        for _ in range(_ATTEMPTS):
+            before = root.lstat(folder.path).st_mtime_ns
+            names = root.names(folder.path)
+            if root.lstat(folder.path).st_mtime_ns == before:
+                break
+        return names
 
     def _set_size(self, position: int) -> None:
         """Adapt the group size to the number of entries that the reader consumed; all others are created again."""
@@ -133,9 +144,11 @@ class Listing:
             tree.entries.facts.read_ahead(folder.path, files.items())
         inodes = FolderInodes(tree.root, folder.path)
         for number, name in enumerate(names, first):
-            if (found := files.get(name)) is None:
-                continue
             path, position = folder.path / name, _OWN + _EACH * number
+            if (found := files.get(name)) is None:
+                if entry := self._moved(folder, name, position):
+                    yield entry
+                continue
             stored = inodes.attributes(name, found, view.name)
             if not (shown := tree.entries.listed(path, found, stored, view)):
                 continue
@@ -145,6 +158,17 @@ class Listing:
                 beside = tree.entries.listed_beside(path, found, view)
                 if beside and (entry := self._entry(folder, *beside, position + 1)):
                     yield entry
+
+    def _moved(self, folder: Node, stored: str, position: int) -> Entry | None:
+        """Return the entry of a movie that has got its other form, plain or archived, since the folder was listed."""
+        name = stored if is_movie_name(stored) else registry.replaced_name(stored)
+        if name is None or folder.view.stored_files or self._listed_at.setdefault(name, position) != position:
+            return None
+        try:
+            node = self._tree.node(folder.path / name, folder.view)
+        except (CryofsError, OSError):
+            return None
+        return None if node is None else Entry(name, node, node.has_size, position + 1)
 
     def _entry(self, folder: Node, name: str, node: Node, position: int) -> Entry | None:
         """Return the entry of a name, or None if the name was listed at another position."""

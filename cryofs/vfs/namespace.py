@@ -12,7 +12,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from cryofs.formats.archive_names import is_own_name
+from cryofs.formats.archive_names import is_movie_name, is_own_name
 from cryofs.movies import registry
 from cryofs.movies.provider import ShowOptions
 from cryofs.vfs.archive_root import Root
@@ -21,6 +21,7 @@ from cryofs.vfs.facts import Facts
 from cryofs.vfs.io_executor import IoExecutor
 from cryofs.vfs.nodes import Node, made_at, plain_node
 from cryofs.vfs.references import GainReferences
+from cryofs.vfs.twins import Twins
 from cryofs.vfs.views import View, view_called
 
 _LONGEST_NAME = 255
@@ -44,6 +45,7 @@ class Tree:
         self.options = options
         self._main = View("", options)
         self.entries = Entries(root, io, self._main, lambda folder: self._references.nearest(folder))
+        self._twins = Twins(root, self.entries)
         self._references = GainReferences(root, io, self.entries.needs_references, self.entries.gain)
 
     @property
@@ -96,12 +98,19 @@ class Tree:
         if view.stored_files:
             return self._plain(place, view)
         return (
-            self.entries.replacing(place, view)
+            self._replacing(place, view)
             or self._plain(place, view)
+            # the archived movie may have got its name, and the plain file lost it, since the first look
+            or (self._replacing(place, view) if is_movie_name(place.name) else None)
             or self._reference(place, view)
             or self.entries.beside(place, view)
             or self.entries.folder_file(place, view)
         )
+
+    def _replacing(self, place: Path, view: View) -> Node | None:
+        """Return the node of the movie that appears under this name in place of its stored file, or None."""
+        node = self.entries.replacing(place, view)
+        return None if node is None else self._twins.settled(place, node)
 
     def _plain(self, place: Path, view: View) -> Node | None:
         found = self.entries.lstat(place)

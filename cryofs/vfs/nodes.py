@@ -31,6 +31,8 @@ class Node(msgspec.Struct, frozen=True):
         Whether the size is known; otherwise it is a placeholder.
     is_elsewhere : bool
         Whether an unchanged file appears in a folder other than its own.
+    problem : str or None
+        Error of opening it, if it is known already.
     """
 
     path: Path
@@ -40,6 +42,7 @@ class Node(msgspec.Struct, frozen=True):
     stored: os.stat_result | None
     has_size: bool = True
     is_elsewhere: bool = False
+    problem: str | None = None
 
     @property
     def is_plain(self) -> bool:

@@ -8,7 +8,7 @@ import stat
 from concurrent.futures import Executor
 
 from cryofs.cache.frame_cache import FrameCache
-from cryofs.errors import ChangedError
+from cryofs.errors import ChangedError, DamagedError
 from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.movie import Movie
@@ -58,7 +58,9 @@ class Opener:
         Raises
         ------
         ChangedError
-            With `must_be_found`: the file was replaced after the lookup.
+            With `must_be_found`: the file was replaced or moved after the lookup.
+        DamagedError
+            A plain file has the name of the movie, and it is not known which of them counts.
         """
         if stat.S_ISDIR(node.attributes.mode):
             raise IsADirectoryError(node.path.name)
@@ -68,7 +70,15 @@ class Opener:
             if metadata is None:
                 raise FileNotFoundError(node.path.name)
             return self._movie_file(node.kind.open(metadata, context))
-        source = self._root.open(node.path)
+        if node.problem is not None:
+            raise DamagedError(node.problem)
+        try:
+            source = self._root.open(node.path)
+        except FileNotFoundError as error:
+            if not must_be_found:
+                raise
+            # an archived movie may have taken its place
+            raise ChangedError(f"{self._root.name_of(node.path)}: moved while it was opened; open it again") from error
         try:
             if must_be_found and node.stored and not os.path.samestat(source.stat, node.stored):
                 raise ChangedError(f"{source.name}: file was replaced while it was being opened; retry")

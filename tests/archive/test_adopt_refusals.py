@@ -146,7 +146,7 @@ def test_the_owner_does_not_change(tiff_archive: Path) -> None:
         patch.setattr(os, "fchown", forbidden)
         done, errors = adopted(path)
     assert (done.movies, done.failed) == (0, 1)
-    assert "cannot give the adopted file to uid" in str(errors[0])
+    assert "cannot set the owner of the adopted file (uid" in str(errors[0])
     assert adopted(path)[0].movies == 1
     assert (path.stat().st_uid, path.stat().st_gid) == (1234, 1234)
 
@@ -155,7 +155,7 @@ def test_a_link_that_was_named_is_reported(tiff_archive: Path) -> None:
     (tiff_archive / "link.tif").symlink_to("Movies/RELION.tif")
     done, errors = adopted(tiff_archive / "link.tif")
     assert (done.movies, done.failed) == (0, 1)
-    assert "link.tif: a symbolic link" in str(errors[0])
+    assert "link.tif: symbolic links cannot be adopted" in str(errors[0])
     assert (tiff_archive / "link.tif").is_symlink()
 
 

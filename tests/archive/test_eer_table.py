@@ -87,6 +87,6 @@ def test_lines_for_motioncor(tmp_path: Path) -> None:
         lines_of_eer(path, facts | {"dose_per_frame": None}, keeps_leftover=False)
     shown = {"fraction_frames": [[1, 5], [1, 6]], "frame_dose": 0.1}
     assert lines_of_fractions(path, shown) == ["1 1 0.5", "1 1 0.6"]
-    for other, message in ((None, "neither an EER file"), (shown | {"frame_dose": None}, "unknown dose")):
+    for other, message in ((None, "not an EER file"), (shown | {"frame_dose": None}, "unknown dose")):
         with pytest.raises(FormatError, match=message):
             lines_of_fractions(path, other)

@@ -185,7 +185,7 @@ def test_the_archived_file_itself_is_never_removed(small: tuple[Path, Path]) -> 
     os.link(source / "notes.txt", target / "notes.txt")
     done, _ = compared(source, target, remove_source=True)
     assert done.removed == 6
-    assert "same file (inode)" in done.not_removed[0].reason
+    assert "same inode as" in done.not_removed[0].reason
     assert names(source) == ["notes.txt"]
 
 

@@ -39,7 +39,7 @@ def test_a_list_in_an_archive_means_the_archived_movies(
 def test_a_listed_file_that_is_not_an_archived_movie(made: Path) -> None:
     done, (error,) = verified(made.parent / "session" / "movies.star")
     assert (done.movies, done.failed) == (0, 1)
-    assert "not an archived movie, and without a recorded checksum" in str(error)
+    assert "not an archived movie, and no recorded checksum" in str(error)
 
 
 def test_a_gain_reference_above_the_archive(made: Path, tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_a_gain_reference_above_the_archive(made: Path, tmp_path: Path) -> None:
     done, (missing, error) = verified(made)
     assert (done.failed, done.without_file) == (2, 1)
     assert "gain-reference.mrc: missing" in str(missing)
-    assert f"found only above {made}, so a mount" in str(error)
+    assert f"its gain reference is above {made}, where a mount" in str(error)
     update(made, {"gain-reference.mrc": None})
     # intact files are restored, and a single movie is verified without a mount
     assert verified(made / "Movies" / "a.mrc.tif")[0].movies == 1

@@ -83,7 +83,8 @@ MISTAKES = {
     ),
     "an archive onto itself": Mistake("compress session -o session", ("session: source and archive", "with -o")),
     "an archived movie archived again": Mistake(
-        "compress archive/1.mrc.tif -o new", ("archive/1.mrc.tif: archived movie that needs", "cp -a", "from a mount")
+        "compress archive/1.mrc.tif -o new",
+        ("archive/1.mrc.tif: is an archived movie that needs", "cp -a", "from a mount"),
     ),
     "a file that is not a movie": Mistake(
         "info notes.txt", ("notes.txt: not an MRC file, and its suffix is not a supported movie type", ".mrc", ".eer")
@@ -111,15 +112,15 @@ MISTAKES = {
     "a missing gain": Mistake("compress session -o new --gain no.mrc", ("no.mrc: ", "pass another file")),
     "a gain of zeros": Mistake(
         "compress session -o new --gain zeros.gain.mrc",
-        ("zeros.gain.mrc: no positive values in the gain reference", "--gain auto"),
+        ("zeros.gain.mrc: the gain reference has no positive value", "--gain auto"),
     ),
     "a gain of NaN": Mistake(
         "compress session -o new --gain nan.gain.mrc",
-        ("nan.gain.mrc: no positive values in the gain reference", "--gain auto"),
+        ("nan.gain.mrc: the gain reference has no positive value", "--gain auto"),
     ),
     "a gain that is a movie": Mistake(
         "compress session -o new --gain session/0.mrc",
-        ("session/0.mrc: not a gain reference", "single frame of mode 2"),
+        ("session/0.mrc: not a gain reference", "one frame of mode 2"),
     ),
     "a gain that is not an MRC file": Mistake(
         "compress session -o new --gain notes.txt",
@@ -134,10 +135,10 @@ MISTAKES = {
     ),
     "an EER movie without a pixel size": Mistake(
         "compress eer -o new --eer tiff --eer-dose-per-fraction 1",
-        ("x.eer: ", "use --eer-pixel-size, or --eer-grouping"),
+        ("x.eer: ", "pass --eer-pixel-size or --eer-grouping"),
     ),
     "verifying an original": Mistake(
-        "verify session/0.mrc", ("session/0.mrc: not an archived movie", "without a recorded checksum", "cryofs adopt")
+        "verify session/0.mrc", ("session/0.mrc: not an archived movie", "no recorded checksum", "cryofs adopt")
     ),
     "verifying without the gain": Mistake("verify archive", GAIN, single(without_reference)),
     "verifying with another gain": Mistake("verify archive", GAIN, single(other_reference)),

@@ -79,7 +79,7 @@ def test_empty_argument_is_an_error(here: Path, arguments: list[str]) -> None:
 @pytest.mark.parametrize("command", ["verify", "stats", "adopt"])
 def test_pipe_is_neither_file_nor_folder(here: Path, command: str) -> None:
     os.mkfifo("pipe.tif")
-    assert "pipe.tif: neither a file nor a folder" in run_in_process(command, "pipe.tif", check=False).stderr
+    assert "pipe.tif: not a file or folder" in run_in_process(command, "pipe.tif", check=False).stderr
 
 
 @pytest.mark.parametrize("command", ["comprss session -o new", "compress session -o new --gian auto"])

@@ -219,10 +219,10 @@ def test_defects_of_the_gain_reference_are_noted(session: Path, tmp_path: Path) 
     (tmp_path / "falcon.mrc").write_bytes(header((1, *SHAPE), 2) + gain.tobytes())
     target = tmp_path / "archive"
     _, reported = archive(session, target, options(Rendering(grouping=5, gain=tmp_path / "falcon.mrc")))
-    # these random values do not belong to random events, of which another note warns
-    notes = [note for note in reported.notes if "falcon.mrc" in note and "does not seem to belong" not in note]
+    # these random values do not belong to random events, which causes another note
+    notes = [note for note in reported.notes if "falcon.mrc" in note and "probably not the gain reference" not in note]
     use, note = notes
-    assert "counts are divided by its values (by its name, as in RELION)" in use
+    assert "counts are divided by its values (inferred from the file name, as in RELION)" in use
     assert "1 pixel without a valid gain" in note
     assert note.endswith("row 4 column 5")
     gain[4, 5] = 0

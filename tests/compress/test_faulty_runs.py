@@ -150,7 +150,8 @@ def kill_and_finish(session: Path, target: Path, kills: int, movies: int) -> Non
         if target.is_dir():
             assert_verified(target, len(list(target.rglob("*.tif"))))
             for path in target.rglob("*"):
-                if path.is_file() and path.suffix != ".tif" and not path.name.startswith((OWN_PREFIX, "gain-")):
+                is_copy = OWN_PREFIX not in str(path) and "gain-" not in path.name
+                if path.is_file() and path.suffix != ".tif" and is_copy:
                     assert path.read_bytes() == (session / path.relative_to(target)).read_bytes()
     subprocess.run(command, check=True, capture_output=True)
     assert_verified(target, movies, all_have_checksums=True)

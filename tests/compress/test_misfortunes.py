@@ -99,7 +99,7 @@ def test_a_temporary_folder_with_a_name_too_long_for_processes(tmp_path: Path, m
         simulated(tmp_path / "session" / f"{number}.mrc", seed=number)
     _, reported = archive(tmp_path / "session", tmp_path / "archive")
     assert not reported.errors
-    assert sum("one movie at a time" in note for note in reported.notes) == 1
+    assert sum("movies are stored one at a time" in note for note in reported.notes) == 1
     assert_verified(tmp_path / "archive", 3)
 
 

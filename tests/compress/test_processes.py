@@ -25,7 +25,7 @@ from cryofs.execution.preload import prepare
 from cryofs.formats.record import Record
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain_library import GainLibrary
-from cryofs.storage.atomic_file import DRAFT_PREFIX
+from cryofs.storage.atomic_file import OWN_PREFIX
 from tests.support import SHAPE, Reported, archive, assert_verified, names, restored, same_tree, simulated, wait_for
 
 # `cryofs` as it is for large runs
@@ -132,7 +132,7 @@ def start() -> Iterator[Callable[[Path, Path], Run]]:
 
 def assert_whole(target: Path) -> None:
     """Assert that all files under a final name are archived movies that verify."""
-    movies = [name for name in names(target) if DRAFT_PREFIX not in name] if target.exists() else []
+    movies = [name for name in names(target) if OWN_PREFIX not in name] if target.exists() else []
     assert all(name.endswith(".tif") for name in movies)
     if movies:
         assert_verified(target, len(movies))
@@ -223,7 +223,7 @@ def test_a_movie_whose_process_was_killed_is_stored_by_another(
     tmp_path: Path, session: Path, start: Callable[[Path, Path], Run]
 ) -> None:
     run = start(session, tmp_path / "archive")
-    os.kill(wait_for(lambda: run.worker_with(DRAFT_PREFIX)), signal.SIGKILL)
+    os.kill(wait_for(lambda: run.worker_with(OWN_PREFIX)), signal.SIGKILL)
     assert run.wait() == 0, run.errors
     assert_verified(tmp_path / "archive", 3)
 
@@ -250,12 +250,12 @@ def test_ctrl_c_ends_all_processes_and_leaves_no_half_a_file(
     tmp_path: Path, session: Path, start: Callable[[Path, Path], Run]
 ) -> None:
     run = start(session, tmp_path / "archive")
-    wait_for(lambda: run.worker_with(DRAFT_PREFIX))
+    wait_for(lambda: run.worker_with(OWN_PREFIX))
     os.killpg(run.process.pid, signal.SIGINT)
     assert run.wait() not in (0, 1)
     assert not run.workers()
     assert "Traceback" not in run.errors
-    assert not list((tmp_path / "archive").rglob(DRAFT_PREFIX + "*"))
+    assert not list((tmp_path / "archive").rglob(OWN_PREFIX + "*"))
     assert len(names(tmp_path / "archive")) < 3
     assert_whole(tmp_path / "archive")
 
@@ -277,7 +277,7 @@ def test_no_process_outlives_the_run(
     tmp_path: Path, session: Path, start: Callable[[Path, Path], Run], begun: bool
 ) -> None:
     run = start(session, tmp_path / "archive")
-    wait_for(lambda: run.worker_with(DRAFT_PREFIX) if begun else run.workers())
+    wait_for(lambda: run.worker_with(OWN_PREFIX) if begun else run.workers())
     run.process.kill()
     wait_for(lambda: not run.workers())
     assert_whole(tmp_path / "archive")
@@ -290,7 +290,7 @@ def test_two_runs_into_one_archive_leave_each_other_whole(
     for run in runs:
         assert run.wait() == 0, run.errors
     assert_verified(tmp_path / "archive", 3)
-    assert not list((tmp_path / "archive").rglob(DRAFT_PREFIX + "*"))
+    assert not list((tmp_path / "archive").rglob(OWN_PREFIX + "*"))
     same_tree(session, restored(tmp_path / "archive", tmp_path / "restored"))
 
 

@@ -38,8 +38,8 @@ def test_a_turned_reference_is_logged(archive: Path, caplog: pytest.LogCaptureFi
     check(archive, gain, None, "multiply")
     (message,) = caplog.messages
     assert message.startswith(
-        f"{gain}: orientation of the gain reference differs from {archive}/Movies/a.eer; "
-        "use --gain-orientation rot180-flip"
+        f"{gain}: the orientation of the gain reference differs from that of {archive}/Movies/a.eer; "
+        "pass --gain-orientation rot180-flip"
     )
     caplog.clear()
     check(archive, gain, "rot180-flip", "multiply")
@@ -47,7 +47,7 @@ def test_a_turned_reference_is_logged(archive: Path, caplog: pytest.LogCaptureFi
     assert not caplog.messages
     check(archive, gain, "rot180-flip", None)
     (message,) = caplog.messages
-    assert message.endswith("contradict the convention; use --eer-gain-convention multiply")
+    assert message.endswith("contradict the convention; pass --eer-gain-convention multiply")
 
 
 def test_it_does_not_delay_the_mount(archive: Path, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:

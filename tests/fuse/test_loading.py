@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from cryofs.errors import DamagedError, MountError
+from cryofs.errors import DamagedError, MountError, StuckError
 from cryofs.fuse.loading import Loading
-from cryofs.system import thread_pools
+from cryofs.system import deadlines, thread_pools
 from tests.support import wait_for
 
 
@@ -28,6 +28,17 @@ def test_requests_wait_until_the_file_system_has_started() -> None:
     waiting.join(20)
     assert found == [made]
     assert loading.started() is made
+
+
+def test_a_request_with_a_deadline_waits_no_longer() -> None:
+    go_on = threading.Event()
+    made: Any = SimpleNamespace(start=lambda _: go_on.wait(20))
+    loading = Loading(lambda: made, 1)
+    loading.start()
+    with deadlines.within(0.05), pytest.raises(StuckError, match="still being loaded"):
+        loading.files()
+    go_on.set()
+    assert loading.files() is made
 
 
 def test_a_file_system_that_was_made_before_is_used() -> None:

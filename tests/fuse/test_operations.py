@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from cryofs.errors import DamagedError
+from cryofs.system.deadlines import seconds_left
+from cryofs.system.request_limit import RequestLimit
 
 pytestmark = pytest.mark.skipif(shutil.which("fusermount3") is None, reason="needs libfuse 3")
 
@@ -28,6 +30,19 @@ def answer(error: Exception) -> int:
         operations.open("/Movies/x.mrc", SimpleNamespace(flags=os.O_RDONLY))
     assert found.value.errno is not None
     return found.value.errno
+
+
+def test_requests_have_a_deadline_only_if_the_kernel_sets_a_limit() -> None:
+    from cryofs.fuse.operations import Operations
+
+    left: list[float | None] = []
+    loading: Any = SimpleNamespace(files=lambda: SimpleNamespace(read_link=lambda _: left.append(seconds_left())))
+    for limit in (None, RequestLimit(30, "fs.fuse.max_request_timeout")):
+        Operations(loading, 0, lambda: None, lambda: None, limit).readlink("/link")
+    assert left[0] is None
+    assert left[1] is not None
+    assert 0 < left[1] <= 20
+    assert seconds_left() is None
 
 
 def test_a_storage_error_is_passed_on_and_logged(caplog: pytest.LogCaptureFixture) -> None:

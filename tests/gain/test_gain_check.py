@@ -92,7 +92,7 @@ def test_gain_normalised_movies_need_their_counts(tmp_path: Path) -> None:
     movie.parent.mkdir()
     write_movie(movie, DETECTOR, 20)
     gain = mrc_gain(tmp_path / "gain.mrc", DETECTOR.gain[::-1])
-    with pytest.raises(GainError, match=r"movie\.mrc: gain-normalised values, not counts; pass its archived movie"):
+    with pytest.raises(GainError, match=r"movie\.mrc: has gain-normalised values, not counts; pass its archived movie"):
         check_gain(gain, [movie], 2)
     archive(movie.parent, tmp_path / "archive")
     # of these random counts the pixels have no gain, so they fit none
@@ -124,7 +124,7 @@ def test_several_movies_of_one_size(tmp_path: Path) -> None:
     movie, gain = mrc_movie(tmp_path), mrc_gain(tmp_path / "gain.mrc", GAIN)
     assert (check_gain(gain, [movie, movie, movie], 2).frames, check_gain(gain, [movie], 2, 5).frames) == (36, 5)
     write_frames(tmp_path / "small.mrc", [COUNTS[0][:100]], (1, 100, SHAPE[1]), 0)
-    with pytest.raises(FormatError, match=r"small\.mrc: frames of another size \(expected 400 x 520, got 100 x 520\)"):
+    with pytest.raises(FormatError, match=r"small\.mrc: frame size mismatch \(expected 400 x 520, got 100 x 520\)"):
         check_gain(gain, [movie, tmp_path / "small.mrc"], 2)
     with pytest.raises(
         GainError, match=r"size mismatch in all orientations .expected 100 x 520, .*; pass the gain reference"
@@ -137,11 +137,11 @@ def test_warnings(tmp_path: Path) -> None:
     assert warn_of(mrc_gain(tmp_path / "gain.mrc", GAIN), movie, 1) is None
     warning = warn_of(mrc_gain(tmp_path / "turned.mrc", GAIN[::-1, ::-1]), movie, 1)
     assert warning is not None
-    assert "turned.mrc: orientation of the gain reference differs from" in warning
-    assert "use --gain-orientation rot180," in warning
+    assert "turned.mrc: the orientation of the gain reference differs from" in warning
+    assert "pass --gain-orientation rot180," in warning
     warning = warn_of(mrc_gain(tmp_path / "other.mrc", OTHER), movie, 1)
     assert warning is not None
-    assert "other.mrc: gain reference does not seem to belong to" in warning
+    assert "other.mrc: probably not the gain reference of" in warning
     assert warn_of(tmp_path / "missing.mrc", movie, 1) is None
 
 

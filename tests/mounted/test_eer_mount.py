@@ -124,7 +124,7 @@ def test_damaged_frames_are_reported(folder: Path, tmp_path: Path) -> None:
         assert os.listxattr(mount / "good.mrc") == [FACTS_ATTRIBUTE]
     assert shown == rendered(folder / "good.eer", grouping=10)
     log = (tmp_path / "mnt.log").read_text()
-    assert log.count("frame 13: damaged, skipped") == 1
+    assert log.count("frame 13: damaged and skipped") == 1
     assert json.loads(run_in_process("info", folder / "good.eer", "--json").stdout)["damaged_frames"] == [13]
 
 

@@ -20,7 +20,7 @@ from tests.movies.eer_samples import FALCON, FRAMES, PLAIN, SHAPE, opened
 @pytest.mark.parametrize("pixel_size", [0, 1e9])
 def test_a_pixel_size_missing_from_the_metadata(tmp_path: Path, pixel_size: float) -> None:
     write_eer(tmp_path / "x.eer", FRAMES, SHAPE, FALCON, xml=metadata(11, 0.5, pixel_size))
-    with pytest.raises(FormatError, match="lack the pixel size; use --eer-pixel-size, or --eer-grouping"):
+    with pytest.raises(FormatError, match="no pixel size in the metadata; pass --eer-pixel-size or --eer-grouping"):
         opened(tmp_path / "x.eer", dose_per_fraction=1.0)
     with opened(tmp_path / "x.eer", grouping=4) as movie:
         assert movie.mrc_header.pixel_size == pytest.approx(1.0)
@@ -55,7 +55,7 @@ def test_a_file_without_electrons_has_no_dose_per_fraction(tmp_path: Path) -> No
     nothing = np.zeros(0, np.int64)
     empty = encode(Events(nothing, nothing, nothing), SHAPE[0] * SHAPE[1], FALCON)
     write_eer(tmp_path / "x.eer", [empty] * 4, SHAPE, FALCON, xml=metadata(4, 0, 0.8))
-    with pytest.raises(FormatError, match=r"no electrons counted.*--eer-dose, or --eer-grouping"):
+    with pytest.raises(FormatError, match=r"no electrons counted.*--eer-dose or --eer-grouping"):
         opened(tmp_path / "x.eer", dose_per_fraction=1.0)
 
 

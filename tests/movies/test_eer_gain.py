@@ -108,7 +108,7 @@ def test_many_defects_are_counted_and_some_are_listed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", [0, -1, np.nan, np.inf])
 def test_a_gain_reference_without_a_usable_value(tmp_path: Path, kind: str, value: float) -> None:
     path = write_gain(tmp_path, kind, np.full(SHAPE, value, np.float32))
-    with pytest.raises(GainError, match=f"{path}: no value is a finite number above 0"):
+    with pytest.raises(GainError, match=f"{path}: no valid gain \\(expected at least one finite value above 0\\)"):
         EerGains().get(path, SHAPE)
 
 
@@ -124,7 +124,7 @@ def test_unusable_gain_references_are_refused(tmp_path: Path) -> None:
     with pytest.raises(GainError, match=r"falcon\.gain: size mismatch .*expected 48 x 64, got 48 x 65"):
         EerGains().get(path, SHAPE)
     path.write_text("no TIFF")
-    with pytest.raises(GainError, match=r"falcon\.gain: not a readable TIFF"):
+    with pytest.raises(GainError, match=r"falcon\.gain: not a valid TIFF"):
         EerGains().get(path, SHAPE)
     tifffile.imwrite(path, np.zeros((4, *SHAPE, 3), np.uint8), photometric="rgb")
     with pytest.raises(GainError, match="not a valid gain reference"):
@@ -164,8 +164,8 @@ def test_the_convention_and_the_grid_are_told(tmp_path: Path) -> None:
     for _ in range(2):
         gains.get(path, (2 * SHAPE[0], 2 * SHAPE[1]))
     assert lines == [
-        f"{path}: gain reference of 48 x 64; counts are multiplied with its values (by its name, as in RELION); "
-        "its pixels are repeated 2 x 2 times"
+        f"{path}: gain reference of 48 x 64; counts are multiplied with its values "
+        "(inferred from the file name, as in RELION); each of its pixels covers 2 x 2 image pixels"
     ]
     assert check_fit(path, "divide", SHAPE) == [
         f"{path}: gain reference of 48 x 64; counts are divided by its values (as requested)"

@@ -138,7 +138,7 @@ def test_counts_too_large_for_the_type_are_clipped_and_counted(
             assert movie.frame(0).max() == highest
             assert movie.findings.saturated_values == cut
     assert [record.getMessage() for record in caplog.records] == [
-        f"{tmp_path}/x.eer: 1 values exceed int8 and were clipped; choose a wider type"
+        f"{tmp_path}/x.eer: clipped 1 values to the range of int8; choose a wider type with --eer-dtype"
     ]
 
 
@@ -159,7 +159,7 @@ def test_damaged_frames_are_skipped_whole(path: Path, caplog: pytest.LogCaptureF
             np.testing.assert_array_equal(movie.frame(1), plain_sum([5, 6]))
         assert movie.findings.damaged_frames == [4, 7]
     assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
-        (logging.WARNING, f"{path}, frame 4, 7: damaged, skipped in the fraction; copy the file again")
+        (logging.WARNING, f"{path}, frame 4, 7: damaged and skipped in its fraction; copy the file again")
     ]
 
 
@@ -201,7 +201,7 @@ def test_a_fraction_without_an_intact_frame_is_an_error(path: Path, caplog: pyte
     # a larger grouping has intact frames in the same fraction
     with opened(path, grouping=4) as movie:
         np.testing.assert_array_equal(movie.frame(0), plain_sum([0, 1]))
-    assert "damaged, skipped in the fraction" in caplog.text
+    assert "damaged and skipped in its fraction" in caplog.text
 
 
 def test_a_file_written_to_while_open_gives_no_more_fractions(path: Path) -> None:

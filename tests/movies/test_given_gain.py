@@ -67,7 +67,9 @@ def test_a_map_that_is_not_usable_is_an_error(tmp_path: Path) -> None:
     path = relion_files(tmp_path, np.full(SHAPE, 80, np.int16))
     other = tmp_path / "gain_estimate_reliablity.bin"
     write(other, np.full((5, 6), 80, np.int16), 1)
-    with pytest.raises(GainError, match=r"gain_estimate_reliablity.bin: not the reliability map .*one frame of 6 x 5"):
+    with pytest.raises(
+        GainError, match=r"gain_estimate_reliablity.bin: does not fit the gain reference .*one frame of 6 x 5"
+    ):
         load_given(path)
     other.write_bytes(b"cut")
     with pytest.raises(GainError, match=r"gain_estimate_reliablity.bin: .*remove or replace"):

@@ -167,7 +167,7 @@ def test_a_reference_that_cryofs_estimated_is_not_used_unless_it_was_recorded(tm
 def test_a_reference_of_another_size_is_an_error(tmp_path: Path) -> None:
     path = serialem(tmp_path / "x.tif", counts())
     write_gain(tmp_path / "gain-reference.mrc", GAIN.T)
-    with pytest.raises(GainError, match=r"size mismatch of its gain reference \(expected 48 x 35, got 35 x 48\)"):
+    with pytest.raises(GainError, match=r"wrong size of the gain reference \(expected 48 x 35, got 35 x 48\)"):
         cryofs.open(path, normalised=True)
 
 
@@ -176,7 +176,7 @@ def test_a_damaged_reference_is_an_error(tmp_path: Path, size: int) -> None:
     path = serialem(tmp_path / "x.tif", counts())
     reference = write_gain(tmp_path / "gain-reference.mrc")
     reference.write_bytes(reference.read_bytes()[:size])
-    with pytest.raises(GainError, match=r"x\.tif: its gain-reference\.mrc cannot be used \(.*\); replace it"):
+    with pytest.raises(GainError, match=r"x\.tif: invalid gain-reference\.mrc \(.*\); replace the reference"):
         cryofs.open(path, normalised=True)
 
 

@@ -123,7 +123,7 @@ def test_compressed_strips_without_sizes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", [PageForm(without=(279,)), PageForm(sizes=lambda sizes: [0] * len(sizes))])
 def test_strips_without_sizes_that_reach_beyond_the_file(tmp_path: Path, form: PageForm) -> None:
     path = write_pages(tmp_path / "x.tif", FRAMES, replace(form, tags={273: (LONG, [8, 418, 10_000])}))
-    with pytest.raises(DamagedError, match=r"x\.tif: truncated, frame 0 lies beyond the end of the file"):
+    with pytest.raises(DamagedError, match=r"x\.tif: truncated, frame 0 is beyond the end of the file"):
         ForeignMovie(path)
 
 

@@ -12,7 +12,7 @@ SEAM = "storage/changes.py"
 # what these open is not an archive: compiled code, an index in a cache folder, a log, a kernel setting, devices
 ELSEWHERE = {
     *("system/code_cache.py", "vfs/index_db.py", "fuse/daemon.py", "fuse/serve.py"),
-    *("cli/__init__.py", "cli/app.py", "doctor/machine.py"),
+    *("fuse/log_file.py", "system/limited.py", "cli/__init__.py", "cli/app.py", "doctor/machine.py"),
 }
 
 OF_OS = {

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from cryofs.errors import ArchiveError
-from cryofs.storage import folder_lock, ownership
+from cryofs.storage import file_lock, ownership
 from cryofs.storage.atomic_file import DRAFT_PREFIX, draft, remove_stale_drafts
 from cryofs.storage.checksum_lists import LIST_NAME, read_list, update
-from cryofs.storage.folder_lock import LOCK_NAME, locked
+from cryofs.storage.file_lock import LOCK_SUFFIX, locked
 
 ONE = "1" * 64
+LOCK_NAME = LIST_NAME + LOCK_SUFFIX
 DAY = 24 * 3600
 
 
@@ -93,17 +94,17 @@ def test_the_lock_of_an_ended_process_is_broken_at_once(tmp_path: Path, ended: i
 def test_the_lock_of_an_unknown_process_is_broken_after_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: str
 ) -> None:
-    monkeypatch.setattr(folder_lock, "_PATIENCE", 0.3)
-    monkeypatch.setattr(folder_lock, "_PATIENCE_EMPTY", 0.3)
+    monkeypatch.setattr(file_lock, "_PATIENCE", 0.3)
+    monkeypatch.setattr(file_lock, "_PATIENCE_EMPTY", 0.3)
     (tmp_path / LOCK_NAME).write_text(owner)
     begun = time.monotonic()
-    with locked(tmp_path):
+    with locked(tmp_path / LIST_NAME):
         assert time.monotonic() - begun >= 0.3
     assert not list(tmp_path.iterdir())
 
 
 def test_a_lock_that_was_taken_over_is_noticed_and_left(tmp_path: Path) -> None:
-    with locked(tmp_path) as check:
+    with locked(tmp_path / LIST_NAME) as check:
         check()
         (tmp_path / LOCK_NAME).write_text("another run")
         with pytest.raises(ArchiveError, match="only-do-unfinished"):
@@ -114,6 +115,6 @@ def test_a_lock_that_was_taken_over_is_noticed_and_left(tmp_path: Path) -> None:
 def test_a_lock_taken_while_another_process_broke_it_is_put_back(tmp_path: Path) -> None:
     seen = (0, 0, "ended")
     (tmp_path / LOCK_NAME).write_text("another run")
-    folder_lock._break(tmp_path / LOCK_NAME, seen)
+    file_lock._break(tmp_path / LOCK_NAME, seen)
     assert (tmp_path / LOCK_NAME).read_text() == "another run"
     assert [path.name for path in tmp_path.iterdir()] == [LOCK_NAME]

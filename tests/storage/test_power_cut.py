@@ -10,19 +10,12 @@ import tifffile
 
 from benchmarks.simulate import header
 from cryofs.compress.movie_task import CompressOptions
-from cryofs.storage import folder_lock
 from cryofs.storage.atomic_file import OWN_PREFIX, Draft
 from tests.outcomes import adopted, verified
 from tests.power_cut import Recorder, durable, read_tree, recorded, states, write_tree
 from tests.support import archive, names, simulated
 
 PLAIN = CompressOptions(gain="none", jobs=2)
-
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A power cut may leave an empty lock, for which runs wait some seconds."""
-    monkeypatch.setattr(folder_lock, "_PATIENCE_EMPTY", 0.01)
 
 
 def compressed(session: Path, target: Path, options: CompressOptions = PLAIN) -> Recorder:

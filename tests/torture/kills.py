@@ -90,7 +90,7 @@ def half_written(target: Path, originals: dict[Path, bytes]) -> tuple[int, set[P
     if target.is_dir():
         verify([target], 2, report, lambda *_: None, lambda _: None)
         for name, data in contents(target).items():
-            if name.name.startswith(besides) or name.suffix == ".tif":
+            if any(part.startswith(besides) for part in name.parts) or name.suffix == ".tif":
                 continue
             (whole.add if originals[name] == data else bad.append)(name)
     return len(bad), whole

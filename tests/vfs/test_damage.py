@@ -124,7 +124,7 @@ def test_unusable_options_are_errors_of_opening_and_facts(tree: DamagedTree) -> 
 def test_a_pixel_size_missing_from_the_metadata_is_an_error_of_opening(tree: DamagedTree) -> None:
     with serving(tree.folder, eer_dose_per_fraction=1.0) as files:
         assert files.attributes("/Movies/short.mrc").size == 1
-        with pytest.raises(FormatError, match="use --eer-pixel-size, or --eer-grouping"):
+        with pytest.raises(FormatError, match="pass --eer-pixel-size or --eer-grouping"):
             files.open("/Movies/short.mrc")
     with serving(tree.folder, eer_dose_per_fraction=1.0, eer_pixel_size=1.0) as files:
         assert len(content(files, "/Movies/short.mrc")) == files.attributes("/Movies/short.mrc").size

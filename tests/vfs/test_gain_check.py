@@ -27,9 +27,11 @@ def test_a_reference_of_another_detector_is_refused(tmp_path: Path) -> None:
 def test_a_reference_that_is_repeated_is_said_to_be(tmp_path: Path) -> None:
     write_movie(tmp_path / "x.eer")
     (line,) = check_gain(tmp_path, settings(tmp_path, SHAPE))
-    assert line.endswith("counts are multiplied with its values (by its name, as in RELION)")
+    assert line.endswith("counts are multiplied with its values (inferred from the file name, as in RELION)")
     (line,) = check_gain(tmp_path, settings(tmp_path, SHAPE, eer_upsampling=2, eer_gain_convention="divide"))
-    assert line.endswith("counts are divided by its values (as requested); its pixels are repeated 2 x 2 times")
+    assert line.endswith(
+        "counts are divided by its values (as requested); each of its pixels covers 2 x 2 image pixels"
+    )
 
 
 def test_nothing_is_checked_without_eer_files_or_a_reference(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Index the older EER container without TIFF, in which the size of a frame and a footer follow each frame.
+"""The older EER container without TIFF, in which the size of the frame and a footer follow each frame.
 
 The file is read from the end. Frames have 4096 x 4096 pixels, and events have 7 + 2 + 2 bits.
 """
@@ -30,7 +30,7 @@ def footer_index(source: ByteSource) -> EerIndex:
         start = end - _FOOTER_BYTES - _WORD_BYTES
         tail = source.read(_FOOTER_BYTES + _WORD_BYTES, start) if start >= 0 else b""
         if tail[_WORD_BYTES:] not in (_FOOTER_OK, _FOOTER_ERROR):
-            raise BrokenError("not an EER file (neither TIFF, nor frames with footers)")
+            raise BrokenError("not an EER file (expected TIFF, or frames with footers)")
         count = _WORD_BYTES * struct.unpack_from("<q", tail)[0]
         if not 0 <= count <= start:
             raise BrokenError(f"invalid size of the frame that ends at byte {start} ({count} bytes)")

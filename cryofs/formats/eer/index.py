@@ -1,11 +1,11 @@
-"""Define the index of an EER file, which is available without decoding events."""
+"""The index of an EER file, which is read without decoding events."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Detectors have 4096 pixels per side; a much larger size means a damaged file.
+# Detectors have 4096 pixels along each side; a much larger size means that the file is damaged.
 MAX_SIDE = 8192
 
 
@@ -16,7 +16,7 @@ class EventCode:
     Attributes
     ----------
     long_bits : int
-        Size in bits of a code whose run length is all ones; such a code advances without placing an event.
+        Size in bits of a code whose run length is all ones. Such a code advances without placing an event.
     """
 
     run_bits: int
@@ -26,17 +26,17 @@ class EventCode:
 
     @property
     def bits(self) -> int:
-        """Bits per event."""
+        """Size of an event in bits."""
         return self.run_bits + self.x_bits + self.y_bits
 
     @property
     def parts(self) -> tuple[int, int, int, int]:
-        """Bits of the run length, of sub-pixel x, of sub-pixel y, and of a code of all ones, as for `sum_events`."""
+        """Sizes in bits of run length, sub-pixel x, sub-pixel y, and a code of all ones, as `sum_events` takes them."""
         return self.run_bits, self.x_bits, self.y_bits, self.long_bits
 
     @property
     def with_other_overflow(self) -> "EventCode | None":
-        """Layout that differs from this one only in whether sub-pixel bits follow a run length of all ones."""
+        """The same layout with the other rule for sub-pixel bits after a run length of all ones, or None."""
         if self.bits == self.run_bits:
             return None
         return replace(self, long_bits=self.run_bits if self.long_bits == self.bits else self.bits)
@@ -57,14 +57,14 @@ class EerIndex:
     code : EventCode
         Bit layout of an event that most programs assume for this compression.
     offsets, byte_counts : ndarray of int64
-        Location of the strips of all frames, in order.
+        Offset and size in bytes of the strips of all frames, in order.
     first_strips : ndarray of int64, shape (frames + 1,)
-        Number of the first strip of each frame; the strips of a frame are one stream.
+        Index of the first strip of each frame. The strips of a frame form one stream.
     intact : ndarray of bool, shape (frames,)
-        False for a damaged frame, which has strips beyond the end of the file, has an invalid size, or was marked as
-        bad by the camera.
+        False for a damaged frame: one of invalid size, with strips beyond the end of the file, or marked as bad by the
+        camera.
     metadata : dict
-        Metadata that the acquisition program wrote, as text, by name.
+        Metadata of the acquisition program by name, as text.
     other_code : EventCode or None
         Bit layout that some cameras use with the same compression; None if there is only one.
     """
@@ -86,11 +86,11 @@ class EerIndex:
 
     @property
     def frame_bytes(self) -> NDArray[np.int64]:
-        """Size of the event stream of each frame in bytes."""
+        """Size of the event stream of each frame in bytes, int64 of shape (frames,)."""
         ends_of_strips = np.concatenate([[0], np.cumsum(self.byte_counts)])
         return np.diff(ends_of_strips[self.first_strips])
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Numbers of rows and columns of the detector."""
+        """Number of rows and columns of the detector."""
         return self.ny, self.nx

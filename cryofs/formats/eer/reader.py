@@ -1,4 +1,4 @@
-"""Read EER files: the index of all frames, and the event streams of selected frames."""
+"""Reader of EER files: the index of all frames, and the event streams of selected frames."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,9 +14,9 @@ from cryofs.formats.eer.stream_memory import StreamMemory
 from cryofs.formats.tiff_directories import MAGICS, BrokenError
 from cryofs.storage.byte_source import ByteSource
 
-# More padding than any writer adds to a frame.
+# Maximum padding of a frame in bytes; no writer adds as much.
 _PADDING_BYTES = 4096
-# Of a fraction of 24 frames it is about 11 MB, so only a little is kept for the next ones.
+# Number of buffers that are kept for later fractions; the streams of a fraction of 24 frames take about 11 MB.
 _MEMORY = StreamMemory(2)
 
 
@@ -27,7 +27,7 @@ class EventStreams:
     Attributes
     ----------
     words : ndarray of uint64
-        The streams, least significant bit first, followed by two more words.
+        The streams, least significant bit first, followed by two padding words.
     starts, ends : ndarray of int64
         First bit of each stream, and the first bit after it.
     """
@@ -72,9 +72,7 @@ def read_streams(source: ByteSource, index: EerIndex, frames: Sequence[int]) -> 
         for strip in range(int(index.first_strips[frame]), int(index.first_strips[frame + 1])):
             count = int(index.byte_counts[strip])
             if source.read_into(target[place : place + count], int(index.offsets[strip])) < count:
-                raise ChangedError(
-                    f"{source.name}, frame {frame}: the file was truncated while it was open; open it again"
-                )
+                raise ChangedError(f"{source.name}, frame {frame}: truncated while the file was open; open it again")
             place += count
     bits = 64 * starts[:-1].astype(np.int64)
     return EventStreams(words, bits, bits + 8 * sizes)
@@ -86,7 +84,7 @@ def _checked(index: EerIndex) -> EerIndex:
     Raises
     ------
     BrokenError
-        The frame size or the event layout is invalid, or no frame is intact.
+        The frame size or event layout is invalid, or no frame is intact.
     """
     code, total = index.code, index.ny * index.nx
     if not (0 < index.nx <= MAX_SIDE and 0 < index.ny <= MAX_SIDE):

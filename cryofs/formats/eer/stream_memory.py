@@ -1,6 +1,6 @@
-"""Reuse the memory of event streams, because new memory takes as long as reading a stream from the page cache.
+"""Reuse of the memory of event streams, because allocating it takes as long as reading a stream from the page cache.
 
-Threads: threads may share a `StreamMemory`; a deque does not need a lock.
+Thread safety: threads may share a `StreamMemory`, because the operations of its deque are atomic.
 """
 
 import weakref
@@ -9,7 +9,7 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-# sizes are rounded up to a multiple of this, because fractions differ by a few words
+# sizes are rounded up to a multiple of this, because those of fractions differ by a few words
 _STEP = 1 << 17
 
 
@@ -19,21 +19,21 @@ class StreamMemory:
     Parameters
     ----------
     count : int
-        Largest number of free buffers in the pool.
+        Maximum number of free buffers in the pool.
     """
 
     def __init__(self, count: int):
         self._spare: deque[NDArray[np.uint64]] = deque(maxlen=count)
 
     def take(self, size: int) -> NDArray[np.uint64]:
-        """Return an uninitialised array of `size` words, whose memory returns to the pool when the array is deleted."""
+        """Return an uninitialised array, shape (size,); its memory returns to the pool when the array is deleted."""
         try:
             memory = self._spare.pop()
         except IndexError:
             memory = np.empty(0, np.uint64)
         if len(memory) < size:
             memory = np.empty(-(-size // _STEP) * _STEP, np.uint64)
-        # views of this array refer to it, not to `memory`, so it lives as long as any of them
+        # views of this array refer to it and not to `memory`, so it exists as long as any of them
         words = np.frombuffer(memory.data, np.uint64, size)
         weakref.finalize(words, self._spare.append, memory).atexit = False
         return words

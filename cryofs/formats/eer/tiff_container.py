@@ -1,6 +1,6 @@
-"""Index the TIFF container of EER files, which has one image directory per frame.
+"""The TIFF container of EER files, which has one image directory for each frame.
 
-Images with compression 65000, 65001 or 65002 contain electron events; all others, such as a summed image, are skipped.
+Images with compression 65000, 65001 or 65002 contain electron events. All others, such as a summed image, are skipped.
 """
 
 from xml.etree.ElementTree import ParseError
@@ -22,7 +22,7 @@ _RUN_BITS, _X_BITS, _Y_BITS = 65007, 65008, 65009
 
 _CODES = {65000: CODE_8BIT, 65001: CODE_7BIT}
 _CODE_IN_TAGS = 65002
-# compressions with which cameras wrote runs of all ones with and without sub-pixel bits
+# compressions that cameras wrote both with and without sub-pixel bits after a run length of all ones
 _OVERFLOW_VARIES = (65000, 65002)
 
 
@@ -74,7 +74,7 @@ class TiffContainer:
         if compression != _CODE_IN_TAGS:
             return _CODES.get(compression)
         run_bits, x_bits = self._directories.one(directory, _RUN_BITS), self._directories.one(directory, _X_BITS)
-        # files of early cameras lack the tag
+        # early cameras did not write this tag
         y_bits = self._directories.one(directory, _Y_BITS) if _Y_BITS in directory.entries else x_bits
         return EventCode(run_bits, x_bits, y_bits, run_bits)
 
@@ -92,15 +92,15 @@ def _make_index(
     bounds = np.array(first_strips, np.int64)
     outside_before = np.concatenate([[0], np.cumsum(~inside)])
     intact = outside_before[bounds[1:]] == outside_before[bounds[:-1]]
-    # offsets of strips outside the file may exceed int64; these strips are never read
+    # offsets of strips outside the file may exceed int64, but these strips are never read
     places, counts = (np.where(inside, values, 0).astype(np.int64) for values in (offsets, byte_counts))
     if counts.sum(dtype=np.float64) > size:
-        raise BrokenError("invalid strips, larger than the file")
+        raise BrokenError("invalid strips (larger than the file)")
     return EerIndex(ny, nx, code, places, counts, bounds, intact, metadata, other)
 
 
 def _items(xml: bytes) -> dict[str, str]:
-    """Return the metadata items of an XML text, empty if it is invalid, because pixels do not depend on them."""
+    """Return the metadata items of an XML text; return none if it is invalid, because pixels do not depend on them."""
     try:
         root = defusedxml.ElementTree.fromstring(xml.strip(b"\0 \r\n"), forbid_dtd=True)
     except (ParseError, DefusedXmlException, ValueError, LookupError):

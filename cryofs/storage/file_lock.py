@@ -1,4 +1,4 @@
-"""Lock a folder of an archive against other runs, on any host.
+"""Lock a file of an archive that several runs may replace, on any host.
 
 The lock is a file that only one process can create. Locks of the kernel are not sufficient: BeeGFS and Lustre may keep
 them for each host separately, and NFS and FUSE may not have any.
@@ -13,7 +13,7 @@ from pathlib import Path
 from cryofs.errors import ArchiveError
 from cryofs.storage import changes, ownership
 
-LOCK_NAME = ".cryofs-lock"
+LOCK_SUFFIX = "-lock"
 
 # A lock that does not change for so long, in seconds, belongs to no running process; an empty one was being made.
 _PATIENCE = 60.0
@@ -23,8 +23,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.1
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[Callable[[], None]]:
-    """Hold the lock of a folder until the end of the context.
+def locked(target: Path) -> Iterator[Callable[[], None]]:
+    """Hold the lock of a file of cryofs until the end of the context; the file need not exist.
 
     Yields
     ------
@@ -34,13 +34,13 @@ def locked(folder: Path) -> Iterator[Callable[[], None]]:
     Raises
     ------
     OSError
-        No file can be created in the folder.
+        No file can be created in the folder of the file.
     """
-    path, name = folder / LOCK_NAME, ownership.new_name()
+    path, name = target.with_name(target.name + LOCK_SUFFIX), ownership.new_name()
 
     def check() -> None:
         if _owner(path) != name:
-            text = f"{folder}: the lock of this run was taken over after the run had stopped"
+            text = f"{target}: the lock of this run was taken over after the run had stopped"
             raise ArchiveError(f"{text}; run the same command again with --only-do-unfinished")
 
     try:

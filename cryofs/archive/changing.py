@@ -1,0 +1,24 @@
+"""Lock an archive that a command is about to change, and recover it first."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from cryofs.archive.recovery import Report, recover
+from cryofs.storage.archive_lock import Activity, ArchiveLock
+
+
+@contextlib.contextmanager
+def changing(archive: Path, activity: Activity, report: Report, *, break_lock: bool = False) -> Iterator[ArchiveLock]:
+    """Hold the lock of an archive in the context; recover the archive first unless another holder lives.
+
+    Raises
+    ------
+    ArchiveError
+        Another holder excludes this one.
+    """
+    with ArchiveLock(archive, activity, break_lock=break_lock) as lock:
+        # the steps of a living holder are its own
+        if lock.is_alone:
+            recover(archive, report)
+        yield lock

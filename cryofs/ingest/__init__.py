@@ -1,0 +1,1 @@
+"""Turn finished plain movies of an archive into archived movies, in place."""

@@ -1,0 +1,90 @@
+"""Decide which plain movies of an archive are finished.
+
+A movie is finished when its status has not changed for some time (ctime), its name is that of a movie, and its size is
+that which its header gives. A movie that looks finished too early costs work and nothing else, because it is compared
+again before it is replaced.
+"""
+
+import os
+import stat
+import time
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from cryofs.errors import ChangedError, FormatError, TruncatedError
+from cryofs.formats.archive_names import archived_name, is_movie_name, is_reference_name
+from cryofs.movies.mrc import MrcMovie
+from cryofs.storage.checksum_lists import is_seen
+
+# bytes of a file name on Linux
+_LONGEST_NAME = 255
+
+
+class Verdict(Enum):
+    """What to do with a plain movie."""
+
+    READY = "ready"
+    WAIT = "wait"
+    KEEP = "keep"
+    KEPT = "kept"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The verdict on a plain movie, and the reason.
+
+    Attributes
+    ----------
+    bytes, frames : int
+        Size and number of frames of a movie that is ready.
+    """
+
+    verdict: Verdict
+    reason: str = ""
+    bytes: int = 0
+    frames: int = 0
+
+
+def is_candidate(name: str) -> bool:
+    """Return True if a file of this name may be a plain movie that has to become an archived one."""
+    return is_movie_name(name) and not is_reference_name(name)
+
+
+def judge(path: Path, settle: float, now: float | None = None) -> Judged:
+    """Return the verdict on a file with the name of a movie.
+
+    Parameters
+    ----------
+    settle : float
+        Seconds since the last change of a finished file.
+    now : float, optional
+        Seconds since 1970.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    """
+    found = path.lstat()
+    if not stat.S_ISREG(found.st_mode):
+        return Judged(Verdict.KEPT, "not a regular file")
+    if len(os.fsencode(archived_name(path.name))) > _LONGEST_NAME:
+        return Judged(Verdict.KEPT, "name too long for an archived movie (more than 251 bytes)")
+    if is_seen(path, found):
+        return Judged(Verdict.KEPT, "not a movie, or hardly smaller as one")
+    age = (time.time() if now is None else now) - found.st_ctime
+    if age < settle:
+        return Judged(Verdict.WAIT, f"changed {max(age, 0):.0f} s ago")
+    if found.st_nlink > 1:
+        return Judged(Verdict.WAIT, f"{found.st_nlink} hard links")
+    try:
+        with MrcMovie(path) as movie:
+            surplus = movie.layout.total_bytes - movie.layout.data_end
+            if surplus:
+                return Judged(Verdict.WAIT, f"{surplus} bytes more than its header gives")
+            return Judged(Verdict.READY, "", movie.layout.total_bytes, movie.layout.frames)
+    except (TruncatedError, ChangedError) as error:
+        return Judged(Verdict.WAIT, str(error))
+    except FormatError as error:
+        return Judged(Verdict.KEEP, str(error))

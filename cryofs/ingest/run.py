@@ -1,0 +1,317 @@
+"""Run `cryofs ingest`: archived movies replace the finished plain movies of an archive, once or again and again."""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from typing import Protocol
+
+from cryofs.archive.changing import changing
+from cryofs.archive.progress import as_cryofs_error
+from cryofs.archive.recovery import recover_folder
+from cryofs.errors import ArchiveError, ChangedError, CryofsError, FormatError, FullDiskError, NotSmallerError
+from cryofs.execution.messages import Done, Failed, Progress
+from cryofs.formats.archive_names import archived_name
+from cryofs.gain.references import References
+from cryofs.ingest.draft import DraftOptions, NoReferenceError, Ready
+from cryofs.ingest.drafts import Drafts
+from cryofs.ingest.finished import Verdict, is_candidate, judge
+from cryofs.ingest.hidden import review
+from cryofs.ingest.publish import publish
+from cryofs.ingest.twin import remove_equal
+from cryofs.storage.archive_lock import Activity
+from cryofs.storage.atomic_file import OWN_PREFIX
+from cryofs.storage.checksum_lists import set_seen
+from cryofs.storage.file_state import FileState, state_of
+from cryofs.storage.hashing import hash_file
+from cryofs.storage.journal import JOURNAL_NAME, read_journal
+from cryofs.storage.leases import LeaseUsers
+from cryofs.storage.steps import Ended
+from cryofs.system.mount_table import may_be_remote
+
+# How often an archive is searched for finished movies with `follow`.
+_SEARCH_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class IngestOptions:
+    """Options of a run.
+
+    Attributes
+    ----------
+    draft : DraftOptions
+        How drafts are made; `threads` is set by the run.
+    gain_file : Path or None
+        Gain reference to add to the archive first.
+    settle : float
+        Seconds since the last change of a finished movie.
+    follow : bool
+        Whether to search again until `stop` is set.
+    jobs : int
+        Number of cores to use.
+    break_lock : bool
+        Whether commands on other machines that hold the lock of the archive do not count.
+    """
+
+    draft: DraftOptions = field(default_factory=DraftOptions)
+    gain_file: Path | None = None
+    settle: float = 30.0
+    follow: bool = False
+    jobs: int = 1
+    break_lock: bool = False
+
+
+@dataclass
+class Summary:
+    """Figures of a run; sizes in bytes include ingested movies only.
+
+    Attributes
+    ----------
+    ingested : int
+        Movies that an archived movie replaced.
+    waiting : int
+        Movies that are not finished, are in use, or need a gain reference, at the end of the run.
+    kept_plain : int
+        Files with the name of a movie that stay as they are.
+    failed : int
+        Files that could not be ingested.
+    hidden : int
+        Originals that stay hidden for a day, because a program may have them open.
+    """
+
+    ingested: int = 0
+    waiting: int = 0
+    kept_plain: int = 0
+    failed: int = 0
+    hidden: int = 0
+    original_bytes: int = 0
+    stored_bytes: int = 0
+    seconds: float = 0.0
+
+
+class Listener(Protocol):
+    """Interface that receives the progress of a run."""
+
+    def begin(self, movies: int, frames: int) -> None:
+        """Begin to archive movies, with the total numbers of movies and frames of one search."""
+
+    def frames(self, count: int) -> None:
+        """Add a number of finished frames; negative if frames are processed again."""
+
+    def movie_done(self, name: Path, original_bytes: int, stored_bytes: int) -> None:
+        """Report an ingested movie with its sizes."""
+
+    def note(self, text: str) -> None:
+        """Report a message that is not an error."""
+
+    def failed(self, error: Exception) -> None:
+        """Report a file that could not be ingested."""
+
+
+class _StoppedError(BaseException):
+    """The user ended the run."""
+
+
+def ingest(archive: Path, options: IngestOptions, listener: Listener, stop: Event | None = None) -> Summary:
+    """Replace the finished plain movies of an archive by archived movies, and return the figures of the run.
+
+    Parameters
+    ----------
+    stop : threading.Event, optional
+        Ends the run when it is set; the movie that is being replaced is completed.
+
+    Raises
+    ------
+    ArchiveError
+        Another command excludes changes of the archive, or the archive is not a folder.
+    GainError
+        The given gain reference is unreadable or invalid.
+    """
+    return _Run(archive.absolute(), options, listener, stop or Event()).run()
+
+
+class _Run:
+    def __init__(self, archive: Path, options: IngestOptions, listener: Listener, stop: Event):
+        self._archive = archive
+        self._options = options
+        self._listener = listener
+        self._stop = stop
+        self._summary = Summary()
+        # files that failed, which are not tried again before they change
+        self._failed: dict[Path, FileState] = {}
+        self._noted: set[str] = set()
+
+    def run(self) -> Summary:
+        started = time.monotonic()
+        if not self._archive.is_dir():
+            raise ArchiveError(f"{self._archive}: not a folder; pass the folder of an archive")
+        with changing(self._archive, Activity.INGEST, self._listener.note, break_lock=self._options.break_lock):
+            if self._options.gain_file is not None:
+                References(self._archive).import_file(self._options.gain_file)
+            try:
+                self._search()
+                while self._options.follow and not self._stop.wait(min(_SEARCH_SECONDS, self._options.settle or 1)):
+                    self._search()
+            except _StoppedError:
+                pass
+        self._summary.failed = len(self._failed)
+        self._summary.seconds = time.monotonic() - started
+        return self._summary
+
+    def _search(self) -> None:
+        """Find finished movies, and ingest them."""
+        summary = self._summary
+        summary.waiting = summary.kept_plain = summary.hidden = 0
+        ready: list[Path] = []
+        frames = total = 0
+        for path in self._candidates():
+            self._check_stop()
+            try:
+                judged = judge(path, self._options.settle)
+            except FileNotFoundError:
+                continue
+            except (CryofsError, OSError) as error:
+                self._fail(path, as_cryofs_error(error, path))
+                continue
+            match judged.verdict:
+                case Verdict.WAIT:
+                    summary.waiting += 1
+                case Verdict.KEPT:
+                    summary.kept_plain += 1
+                case _ if self._has_failed(path) or self._is_twin(path):
+                    pass
+                case Verdict.KEEP:
+                    self._keep(path, judged.reason)
+                case Verdict.READY:
+                    ready.append(path)
+                    frames, total = frames + judged.frames, total + judged.bytes
+        if ready:
+            self._listener.begin(len(ready), frames)
+            self._ingest(ready, total)
+
+    def _candidates(self) -> Iterator[Path]:
+        """Yield the files of the archive with names of movies; look after hidden files on the way."""
+        for place, folders, names in os.walk(self._archive):
+            folders[:] = sorted(name for name in folders if not name.startswith(OWN_PREFIX))
+            folder = Path(place)
+            if JOURNAL_NAME in names:
+                self._look_after(folder)
+            yield from (folder / name for name in sorted(names) if is_candidate(name))
+
+    def _look_after(self, folder: Path) -> None:
+        """End steps that waited for a program to close a file, and review the hidden files of a folder."""
+        try:
+            if any(line.step != "kept" for line in read_journal(folder).lines):
+                recover_folder(folder, self._note_once)
+            self._summary.hidden += review(folder, self._listener.note)
+        except (CryofsError, OSError) as error:
+            self._note_once(str(as_cryofs_error(error, folder)))
+
+    def _is_twin(self, plain: Path) -> bool:
+        """Return True if the archived movie of a plain movie exists; remove the plain movie if both are equal."""
+        if not os.path.lexists(plain.with_name(archived_name(plain.name))):
+            return False
+        try:
+            if read_journal(plain.parent).about(plain.name, archived_name(plain.name)):
+                self._summary.waiting += 1
+                return True
+            with ThreadPoolExecutor(self._options.jobs) as pool:
+                ended = remove_equal(plain, self._archive, pool, covers=not may_be_remote(plain.parent))
+            self._summary.hidden += ended is Ended.KEPT
+            self._listener.note(f"{plain}: removed, because it equals the original of its archived movie")
+        except ChangedError:
+            self._summary.waiting += 1
+        except (CryofsError, OSError) as error:
+            self._fail(plain, as_cryofs_error(error, plain))
+        return True
+
+    def _ingest(self, ready: list[Path], total: int) -> None:
+        drafts = Drafts(self._archive, self._options.draft, self._options.jobs)
+        left = set(ready)
+        with contextlib.closing(drafts.make(ready, total, self._progress)) as outcomes:
+            for plain, outcome in outcomes:
+                left.discard(plain)
+                match outcome:
+                    case Done(made):
+                        self._publish(made)
+                    case Failed(FullDiskError() as error):
+                        self._summary.waiting += len(left)
+                        self._fail(plain, FullDiskError(f"{plain}: not archived ({error}); free some space"))
+                        return
+                    case Failed(NoReferenceError() as error):
+                        self._summary.waiting += 1
+                        self._note_once(str(error))
+                    case Failed(ChangedError()):
+                        self._summary.waiting += 1
+                    case Failed(NotSmallerError() | FormatError() as error):
+                        self._keep(plain, str(error))
+                    case Failed(error):
+                        self._fail(plain, as_cryofs_error(error, plain))
+                self._check_stop()
+
+    def _publish(self, made: Ready) -> None:
+        summary = self._summary
+        try:
+            covers = not may_be_remote(made.plain.parent)
+            with LeaseUsers(made.plain, made.state, covers=covers) as users:
+                ended = publish(made, users)
+        except ChangedError:
+            made.discard()
+            summary.waiting += 1
+        except (CryofsError, OSError) as error:
+            made.discard()
+            self._fail(made.plain, as_cryofs_error(error, made.plain))
+        else:
+            if ended is Ended.PUT_BACK:
+                summary.waiting += 1
+                return
+            summary.ingested += 1
+            self._failed.pop(made.plain, None)
+            summary.hidden += ended is Ended.KEPT
+            summary.original_bytes += made.state.size
+            summary.stored_bytes += made.stored_bytes
+            self._listener.movie_done(made.plain.relative_to(self._archive), made.state.size, made.stored_bytes)
+
+    def _keep(self, plain: Path, reason: str) -> None:
+        """Record the checksum of a file that stays plain, so that it is not tried again until it changes."""
+        try:
+            hashed = hash_file(plain, lambda _: None)
+            set_seen(plain, hashed.sha256, hashed.found)
+        except ChangedError:
+            self._summary.waiting += 1
+        except (CryofsError, OSError) as error:
+            self._fail(plain, as_cryofs_error(error, plain))
+        else:
+            self._summary.kept_plain += 1
+            self._listener.note(f"{plain}: kept plain ({reason.removeprefix(f'{plain}: ').partition('; ')[0]})")
+
+    def _has_failed(self, plain: Path) -> bool:
+        """Return True if a file failed before and is unchanged; it counts as failed already."""
+        known = self._failed.get(plain)
+        try:
+            return known is not None and known == state_of(plain.lstat())
+        except OSError:
+            return False
+
+    def _fail(self, plain: Path, error: CryofsError) -> None:
+        if not self._has_failed(plain):
+            self._listener.failed(error)
+        with contextlib.suppress(OSError):
+            self._failed[plain] = state_of(plain.lstat())
+
+    def _note_once(self, text: str) -> None:
+        if text not in self._noted:
+            self._noted.add(text)
+            self._listener.note(text)
+
+    def _progress(self, progress: Progress) -> None:
+        self._listener.frames(progress.count)
+        self._check_stop()
+
+    def _check_stop(self) -> None:
+        if self._stop.is_set():
+            raise _StoppedError
