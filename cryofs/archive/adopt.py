@@ -27,6 +27,7 @@ from cryofs.config.settings import FILE_NAME
 from cryofs.errors import ArchiveError, ChangedError, CryofsError
 from cryofs.formats import record
 from cryofs.formats.archive_names import is_own_name
+from cryofs.formats.blob import deflate_blob
 from cryofs.formats.record import Adopted, Frame, Gain, Original, Record
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain_library import GainLibrary
@@ -294,7 +295,7 @@ def _append_record(
 ) -> Record:
     """Decode all frames, append the header and the record to the draft, and return the record."""
     frames = list(pool.map(lambda index: _frame(movie, index), range(movie.layout.frames)))
-    header, stored = record.deflate_blob(movie.header)
+    header, stored = deflate_blob(movie.header)
     header = msgspec.structs.replace(header, offset=made.file.tell())
     made.file.write(stored)
     layout, found = movie.index.layout, movie.stat

@@ -18,8 +18,10 @@ from cryofs.archive.settled import Settled
 from cryofs.archive.shown import Shown, ShownKind, shown_in
 from cryofs.errors import ChangedError, CryofsError
 from cryofs.execution.executor import Report
+from cryofs.movies import registry
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain_library import GainLibrary
+from cryofs.movies.packed import packed_stream
 from cryofs.storage.coarse_times import is_same_time
 from cryofs.storage.file_state import state_of
 
@@ -97,7 +99,7 @@ class Comparer:
             return self._compare(pair, pair.shown, report)
         there = pair.shown.path.readlink()
         here = pair.source.readlink() if pair.source.is_symlink() else None
-        if here == there:
+        if here is not None and there in (here, _unpacked_target(pair.name.name, here)):
             return self._remove_link(pair, Outcome(pair, equal=True))
         place = Path(os.path.normpath(pair.shown.path.parent / there))
         if not there.is_absolute() and place.is_relative_to(self._archive):
@@ -177,6 +179,11 @@ class Comparer:
             return reasons
         with ArchivedMovie(stored.path, self._gains, self._pool, source=guard.stored_bytes) as movie:
             original, size = movie.record.original, movie.layout.total_bytes
+            if registry.unpackable_name(guard.pair.name.name) is not None:
+                # the packed file that compress unpacked; the progress counts its own bytes
+                reasons = attribute_differences(here, original.mode, original.mtime_ns)
+                packed = packed_stream(guard.source_bytes, guard.pair.name.name, self._pool)
+                return reasons + _at(movie_difference(packed, movie, lambda _: guard.check_lease()))
             reasons = attribute_differences(here, original.mode, original.mtime_ns, size)
             if here.st_size == size:
                 reasons += _at(movie_difference(guard.source_bytes, movie, on_bytes))
@@ -204,6 +211,12 @@ class Comparer:
         except OSError as error:
             outcome.error = as_cryofs_error(error, pair.source)
         return outcome
+
+
+def _unpacked_target(name: str, target: Path) -> Path | None:
+    """Return the target of a link to the movie that compress unpacks, for the link of this name to a packed file."""
+    movie = registry.unpackable_name(target.name) if registry.unpackable_name(name) else None
+    return target.with_name(movie) if movie else None
 
 
 class _Progress:

@@ -33,7 +33,7 @@ _DECODES_AT_ONCE = 2
 _SHARE_OF_SERVED = 1 / 16
 
 Frame = NDArray[Any]
-Key = tuple[Hashable, int, range | None]
+Key = tuple[tuple[Hashable, ...], int, range | None]
 
 
 class Encoded(Protocol):
@@ -51,7 +51,7 @@ class CachedMovie(Protocol):
         """Name of the file, for messages."""
 
     @property
-    def identity(self) -> Hashable:
+    def identity(self) -> tuple[Hashable, ...]:
         """Key of the content of the movie."""
 
     @property
@@ -223,6 +223,13 @@ class FrameCache:
                 self._forget_served(key)
                 self._served[key] = frame.nbytes
                 self._served_bytes += frame.nbytes
+
+    def drop(self, identity: tuple[Hashable, ...]) -> None:
+        """Drop the frames of all movies whose identity begins with this one, as those made of one file do."""
+        with self._lock:
+            for key in [key for key in self._cached if key[0][: len(identity)] == identity]:
+                self._cached_bytes -= self._cached.pop(key).nbytes
+                self._forget_served(key)
 
     def figures(self) -> CacheFigures:
         """Return the current counters."""

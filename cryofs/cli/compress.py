@@ -36,6 +36,7 @@ _LABELS = {
     "replaced": "replaced",
     "copied": "copied",
     "up_to_date": "up to date",
+    "packed": "packed (store their movies with --unpack)",
     "kept_plain": "kept plain",
     "suspect": "suspect",
     "links_outside": "links that point outside the sources",
@@ -82,6 +83,7 @@ _LABELS = {
     help="Copy EER files, or store their fractions as TIFF.",
 )
 @eer_options
+@click.option("--unpack", is_flag=True, help="Store the movies in .mrc.bz2, .gz, .xz and .zst files, not these files.")
 @click.option("--follow-links", is_flag=True, help="Archive the targets of links that point outside SOURCE.")
 @click.option("--keep-links", is_flag=True, help="Store links that point outside SOURCE as links.")
 @part_option("Archive")
@@ -112,6 +114,7 @@ def command(
     only_do_unfinished: bool,
     eer_files: EerChoice,
     eer_settings: dict[str, Any],
+    unpack: bool,
     follow_links: bool,
     keep_links: bool,
     part: Part,
@@ -140,7 +143,7 @@ def command(
     """
     from cryofs.system import garbage
 
-    with garbage.imports():
+    with garbage.long_lived():
         from cryofs.compress.movie_task import CompressOptions
         from cryofs.compress.run import compress
 
@@ -151,6 +154,7 @@ def command(
         gain_orientation=_orientation(gain_orientation, gain, eer_settings),
         coding=_coding(compression, deflate_level, line_by_line=line_by_line, narrow=narrow),
         rendering=_rendering(eer_files, eer_settings),
+        unpack=unpack,
         only_do_unfinished=only_do_unfinished,
         jobs=jobs,
         links="follow" if follow_links else "keep" if keep_links else "report",

@@ -62,7 +62,7 @@ def command(
     """
     from cryofs.system import garbage
 
-    with garbage.imports():
+    with garbage.long_lived():
         from cryofs.compress.plan import Coding
         from cryofs.ingest.draft import DraftOptions
         from cryofs.ingest.run import IngestOptions, ingest

@@ -119,10 +119,10 @@ def _mount(
     check_archive(archive)
     check_mountpoint(archive, mountpoint, nonempty=parsed.nonempty)
     settings = load_settings(archive, listed_settings | given)
-    if settings.eer_gain is not None:
-        from cryofs.vfs.gain_check import check_gain
+    if not settings.suits_every_eer_file:
+        from cryofs.vfs.eer_check import check_eer
 
-        for line in check_gain(archive, settings):
+        for line in check_eer(archive, settings):
             print(printable(f"cryofs: {line}"), file=sys.stderr)
     chosen = msgspec.structs.replace(parsed, **{name: value for name, value in logging.items() if value is not None})
     if foreground:

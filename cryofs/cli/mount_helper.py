@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from cryofs.cli import open_standard_streams
+from cryofs.cli import open_standard_streams, use_utf8
 from cryofs.errors import CryofsError, MountError, UsageError
 from cryofs.text import printable
 
@@ -44,6 +44,7 @@ Example: mount -t fuse.cryofs /archive/session /mnt/movies -o allow_other
 def main() -> None:
     """Run the helper and exit."""
     open_standard_streams()
+    use_utf8()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -84,10 +85,10 @@ def _mount(archive: Path, mountpoint: Path, options_text: str, options: dict[str
     check_archive(archive)
     check_mountpoint(archive, mountpoint, nonempty=parsed.nonempty)
     loaded = load_settings(archive, settings)
-    if loaded.eer_gain is not None:
-        from cryofs.vfs.gain_check import check_gain
+    if not loaded.suits_every_eer_file:
+        from cryofs.vfs.eer_check import check_eer
 
-        for line in check_gain(archive, loaded):
+        for line in check_eer(archive, loaded):
             print(printable(f"mount.cryofs: {line}"), file=sys.stderr)
     if "-f" in options:
         return

@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 
 from cryofs.archive.identify import held_movie
+from cryofs.compress.unpack import header_in
 from cryofs.errors import ArchiveError, CryofsError
 from cryofs.formats.archive_names import original_name
 from cryofs.formats.record import Rendered, is_archived
@@ -31,6 +32,7 @@ class MovieInfo:
     original_bytes: int
     mtime_ns: int
     rendered: Rendered | None
+    is_packed: bool = False
 
 
 def inspect(movie: SourceMovie, path: Path) -> MovieInfo:
@@ -41,6 +43,14 @@ def inspect(movie: SourceMovie, path: Path) -> MovieInfo:
         rendered = msgspec.structs.replace(rendered, damaged_frames=[])
     size, mtime_ns = movie.state
     return MovieInfo(path, movie.shape, movie.mrc_header.mode, size, movie.layout.total_bytes, mtime_ns, rendered)
+
+
+def inspect_packed(path: Path) -> MovieInfo:
+    """Return facts about a packed movie from the start of the file, without the bytes after the last frame."""
+    with LocalFile.open(path) as source:
+        header, found = header_in(source), source.stat
+    size, mtime_ns = found.st_size, found.st_mtime_ns
+    return MovieInfo(path, header.shape, header.mode, size, header.data_end, mtime_ns, None, is_packed=True)
 
 
 def is_done(target: Path, info: MovieInfo, references: References) -> bool:
@@ -54,8 +64,8 @@ def is_done(target: Path, info: MovieInfo, references: References) -> bool:
     if record.rendered is not None and info.rendered is not None:
         same_source = msgspec.structs.replace(record.rendered, damaged_frames=[]) == info.rendered
         return same_source and (record.shape, record.mrc_mode) == (info.shape, info.mode)
-    same_kind = record.rendered is info.rendered
-    return same_kind and (record.original.bytes, record.original.mtime_ns) == (info.bytes, info.mtime_ns)
+    same_kind = record.rendered is info.rendered and (record.packed is not None) == info.is_packed
+    return same_kind and record.source_state == (info.bytes, info.mtime_ns)
 
 
 def is_copy(source: Path, target: Path) -> bool:

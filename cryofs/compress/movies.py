@@ -7,14 +7,14 @@ from pathlib import Path
 
 from cryofs.archive.jobs import Job, Kind
 from cryofs.archive.progress import as_cryofs_error
-from cryofs.compress.existing import MovieInfo, inspect, is_copy, is_done
+from cryofs.compress.existing import MovieInfo, inspect, inspect_packed, is_copy, is_done
 from cryofs.compress.full_disk import is_full
 from cryofs.compress.gain_warnings import gain_warnings
 from cryofs.compress.ledger import Ledger
 from cryofs.compress.movie_executor import MovieExecutor
 from cryofs.compress.movie_task import Archiver, CompressOptions, Stored
 from cryofs.compress.part_gains import PartGains
-from cryofs.compress.plain_copies import plain_job, plain_target, remove_plain_copy
+from cryofs.compress.plain_copies import original_target, plain_job, plain_target, remove_plain_copy
 from cryofs.compress.row_blocks import Workers
 from cryofs.compress.session_gains import SessionGains
 from cryofs.errors import CryofsError, FormatError, FullDiskError, NotSmallerError
@@ -116,9 +116,14 @@ class Movies:
     def _inspect(self, job: Job) -> MovieInfo | None:
         """Return facts about a movie from its header, or None if the movie is already stored or has failed."""
         try:
-            with self._archiver.sources.open(job) as movie:
-                info = inspect(movie, job.source)
-                self._gains.keep_for(movie)
+            if job.kind is Kind.PACKED:
+                # only the start is unpacked, not the whole movie
+                info = inspect_packed(job.source)
+                self._archiver.sources.expect(job)
+            else:
+                with self._archiver.sources.open(job) as movie:
+                    info = inspect(movie, job.source)
+                    self._gains.keep_for(movie)
             return None if self._options.only_do_unfinished and self._is_finished(job, info) else info
         except FormatError as error:
             self._keep_plain(job, error)
@@ -162,6 +167,8 @@ class Movies:
                 raise error
             case Failed(NotSmallerError() as error):
                 self._keep_plain(job, error)
+            case Failed(FormatError() as error) if job.kind is Kind.PACKED:
+                self._keep_plain(job, error)
             case Failed(error):
                 self._ledger.fail(job.source, error, job)
 
@@ -179,7 +186,7 @@ class Movies:
     def _keep_plain(self, job: Job, reason: CryofsError) -> None:
         """Schedule a plain copy of a file that cannot be archived as a movie, or report it as failed with `strict`."""
         self._ledger.done(job)
-        if self._options.strict or job.kind is not Kind.MOVIE:
+        if self._options.strict or not job.kind.is_original:
             self._ledger.fail(job.source, reason)
             return
         try:
@@ -192,15 +199,18 @@ class Movies:
     def _is_kept_plain(self, job: Job) -> bool:
         """Return True if the archive has a plain copy with the size and time of a movie, and a checksum of the copy."""
         plain = self._archive / plain_target(job)
+        # a packed file may have been copied by a run that did not try to unpack it
         strict = self._options.strict or job.kind is not Kind.MOVIE
         return not strict and is_copy(job.source, plain) and self._lists.recorded(plain) is not None
 
     def _remove_plain_copy(self, job: Job) -> None:
-        if job.kind is not Kind.MOVIE:
+        if not job.kind.is_original:
             return
-        archived, plain = self._archive / job.target, self._archive / plain_target(job)
-        if replaced := remove_plain_copy(archived, plain, job.source):
-            self._note_replaced(replaced)
+        archived = self._archive / job.target
+        # an earlier run may have copied a packed movie, or stored another file under the name of the movie in it
+        for plain in {plain_target(job), original_target(job)}:
+            if replaced := remove_plain_copy(archived, self._archive / plain, job.source):
+                self._note_replaced(replaced)
 
     def _note_replaced(self, text: str) -> None:
         self._ledger.summary.replaced += 1

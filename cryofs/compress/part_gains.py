@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from cryofs.archive.jobs import Job, Kind
+from cryofs.archive.jobs import Job
 from cryofs.compress.existing import MovieInfo
 from cryofs.compress.session_gains import SessionGains
 from cryofs.errors import ArchiveError
@@ -56,15 +56,20 @@ class PartGains:
         dict
             Movies for which this part has waited in vain, with the errors.
         """
-        movies = {job: info for job, info in wanted.items() if job.kind is Kind.MOVIE}
+        movies = {job: info for job, info in wanted.items() if job.kind.is_original}
         if self._part.number > 1:
-            return self._wait({job: info for job, info in movies.items() if info.mode == MODE_FLOAT32})
+            return self._wait(self._candidates(movies))
         # in the order of a whole run, so that the estimate is the same
         movies = dict(sorted((movies | elsewhere).items(), key=lambda item: item[0].target))
         self._gains.estimate_missing(movies.values())
         if not self._part.is_whole:
-            self._record({job: info for job, info in movies.items() if info.mode == MODE_FLOAT32})
+            self._record(self._candidates(movies))
         return {}
+
+    def _candidates(self, movies: Mapping[Job, MovieInfo]) -> dict[Job, MovieInfo]:
+        """Return the movies that need a reference."""
+        paths = {info.path for info in self._gains.candidates(movies.values())}
+        return {job: info for job, info in movies.items() if info.path in paths}
 
     def _record(self, movies: Mapping[Job, MovieInfo]) -> None:
         """Record the movies without a reference, for the other parts."""
@@ -91,7 +96,8 @@ class PartGains:
             waiting = dict(self._unsettled(waiting.items()))
         if not waiting:
             self._note(f"{self._part}: continuing after {time.monotonic() - begun:.0f} s")
-        return {job: self._error(job) for job in waiting}
+        # integers are stored without a reference
+        return {job: self._error(job) for job, info in waiting.items() if info.mode == MODE_FLOAT32}
 
     def _unsettled(self, movies: Iterable[tuple[Job, MovieInfo]]) -> Iterable[tuple[Job, MovieInfo]]:
         """Yield the movies that no reference fits, and that part 1 has not recorded as such."""

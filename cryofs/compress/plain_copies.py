@@ -25,7 +25,12 @@ from cryofs.storage.journal import FileMark, Line, add_line, replace_line
 
 
 def plain_target(job: Job) -> Path:
-    """Return the path of the plain copy of a movie in the archive; it has the name of the original."""
+    """Return the path of the plain copy of a movie in the archive; it has the name of its source."""
+    return job.target.with_name(job.plain) if job.plain else original_target(job)
+
+
+def original_target(job: Job) -> Path:
+    """Return the path in the archive that has the name of the original of a movie."""
     return job.target.with_name(original_name(job.target.name) or job.target.name)
 
 

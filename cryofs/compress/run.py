@@ -54,6 +54,7 @@ def _collect(paths: list[Path], archive: Path, options: CompressOptions, listene
         [path for path in paths if path not in inside],
         archive,
         render_eer=options.rendering is not None,
+        unpack=options.unpack,
         folds_case=folds_case(existing),
         links=options.links,
     )
@@ -62,8 +63,8 @@ def _collect(paths: list[Path], archive: Path, options: CompressOptions, listene
     ]
     share = share_of(options.part, paths, jobs, problems)
     if not options.part.is_whole:
-        movies = sum(job.kind in (Kind.MOVIE, Kind.EER) for job in share.jobs)
-        total = sum(job.kind in (Kind.MOVIE, Kind.EER) for job in jobs)
+        movies = sum(job.kind.is_movie for job in share.jobs)
+        total = sum(job.kind.is_movie for job in jobs)
         listener.note(f"{options.part}: {movies} of {total} movies")
     for problem in share.problems:
         summary.failed += 1
@@ -117,7 +118,7 @@ def _carry_out(share: Share, folders: Folders, archive: Path, options: CompressO
     try:
         with changing(archive, Activity.COMPRESS, ledger.listener.note, break_lock=options.break_lock):
             jobs = _with_folders(share.jobs, folders, ledger)
-            movies = [job for job in jobs if job.kind in (Kind.MOVIE, Kind.EER)]
+            movies = [job for job in jobs if job.kind.is_movie]
             _store_movies(movies, share.movies_elsewhere, archive, options, ledger)
             _store_others([job for job in jobs if job.kind in (Kind.FILE, Kind.LINK)], archive, options, ledger)
     except FullDiskError as error:

@@ -37,7 +37,7 @@ def share_of(part: Part, paths: Sequence[Path], jobs: list[Job], problems: list[
         own = [job for job in jobs if job.kind is Kind.FOLDER or job.source in chosen]
         own_problems = [problem for problem in problems if problem.source in chosen]
     kept = set(own)
-    return Share(own, own_problems, [job for job in jobs if job.kind is Kind.MOVIE and job not in kept])
+    return Share(own, own_problems, [job for job in jobs if job.kind.is_original and job not in kept])
 
 
 def _first_names(jobs: list[Job]) -> dict[Job, Path]:

@@ -127,6 +127,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         if problem := crop_problem(self.eer_upsampling, self.eer_crop, self.eer_dtype):
             raise ValueError(problem)
 
+    @property
+    def suits_every_eer_file(self) -> bool:
+        """Whether every intact EER file can be rendered with these settings."""
+        return self.eer_gain is None and self.eer_dose_per_fraction is None and self.eer_upsampling == 1
+
 
 def parse_size(text: str | int) -> Size:
     """Return the number of bytes of a size such as 4GiB, 500MB or 1000.

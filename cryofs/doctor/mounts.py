@@ -124,8 +124,10 @@ def check_mounts(table: Path = MOUNT_TABLE, timeout: float = ANSWER_SECONDS) -> 
     """Check that all mounts of cryofs on this machine respond."""
     # the last mount on a mountpoint is on top
     mounts = {mount.place: mount for mount in mount_table(table) if mount.kind == FILE_SYSTEM_TYPE}
-    statuses = query(list(mounts), timeout)
-    return [_state_finding(place, status, mounts[place]) for place, status in zip(mounts, statuses, strict=True)]
+    statuses = dict(zip(mounts, query(list(mounts), timeout), strict=True))
+    # a mount may be removed while it is queried
+    left = {mount.place for mount in mount_table(table)}
+    return [_state_finding(place, status, mounts[place]) for place, status in statuses.items() if place in left]
 
 
 def check_mount(mountpoint: Path, timeout: float = ANSWER_SECONDS) -> tuple[list[Finding], dict[str, Any] | None]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
-from cryofs.errors import StuckError
+from cryofs.errors import MountError, StuckError
 from cryofs.system import deadlines, garbage
 from cryofs.system.thread_pools import Pools
 
@@ -53,20 +53,25 @@ class Loading:
 
     def _start(self, pools: Pools) -> None:
         try:
-            with garbage.imports():
+            with garbage.long_lived():
                 files = self._made or self._make()
             files.start(pools)
         except Exception as error:
             log.exception("cannot open the archive, so all requests fail; unmount it")
-            self._started.set_exception(error)
+            # the errno of the cause would describe the requested file: ENOENT would make files look removed
+            failed = MountError(f"cannot open the archive ({error}); unmount it, and see the log")
+            failed.__cause__ = error
+            self._started.set_exception(failed)
         else:
             self._started.set_result(files)
 
     def files(self) -> "FileSystem":
-        """Wait for the file system and return it; raise the error if its creation failed.
+        """Wait for the file system and return it.
 
         Raises
         ------
+        MountError
+            It could not be created.
         StuckError
             It does not start before the deadline of this thread.
         """

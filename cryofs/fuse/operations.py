@@ -10,7 +10,7 @@ import json
 import logging
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from cryofs.error_hints import explain
 from cryofs.errors import ChangedError, CryofsError, StuckError
@@ -18,6 +18,7 @@ from cryofs.fuse.control import ATTRIBUTE_PREFIX, FACTS_ATTRIBUTE, PROCESS_ATTRI
 from cryofs.fuse.libfuse import mfusepy
 from cryofs.fuse.loading import Loading
 from cryofs.system import deadlines
+from cryofs.system.fault_log import FaultLog
 from cryofs.system.pid_namespace import pid_namespace
 from cryofs.system.request_limit import RequestLimit
 from cryofs.vfs.attributes import Attributes
@@ -41,30 +42,28 @@ _ERRNO: tuple[tuple[type[Exception], int], ...] = (
     (Exception, errno.EIO),
 )
 
-log = logging.getLogger("cryofs")
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def _with_errno(operation: Callable[P, R]) -> Callable[P, R]:
+def _with_errno(operation: "Callable[Concatenate[Operations, P], R]") -> "Callable[Concatenate[Operations, P], R]":
     """Convert each exception of an operation to an OSError with a suitable errno; log unexpected exceptions."""
 
     @functools.wraps(operation)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-        seconds = args[0].seconds  # type: ignore[attr-defined]
+    def guarded(self: "Operations", /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            if seconds is None:
-                return operation(*args, **kwargs)
-            with deadlines.within(seconds):
-                return operation(*args, **kwargs)
+            if self.seconds is None:
+                return operation(self, *args, **kwargs)
+            with deadlines.within(self.seconds):
+                return operation(self, *args, **kwargs)
         except Exception as error:
             if isinstance(error, CryofsError):
-                log.error("%s", error, extra={"facts": error.facts})
+                self.faults.error(str(error), error.facts)
             elif not isinstance(error, OSError):
-                log.exception("unexpected error in %s", operation.__name__)
+                self.faults.error(f"unexpected error in {operation.__name__}", {}, error)
             elif error.errno == errno.EIO:
                 # administrators need to know about storage failures, not only the reading program
-                log.error("%s: %s", args[1], explain(error), extra={"facts": {"file": args[1]}})
+                self.faults.error(f"{args[0]}: {explain(error)}", {"file": args[0]})
             raise mfusepy.FuseOSError(_errno_of(error)) from error
 
     return guarded
@@ -98,6 +97,8 @@ class Operations(mfusepy.Operations):
     ----------
     seconds : float or None
         Time limit of a request.
+    faults : FaultLog
+        Log of the errors of requests.
     """
 
     use_ns = True
@@ -111,6 +112,7 @@ class Operations(mfusepy.Operations):
         limit: RequestLimit | None = None,
         facts: dict[str, Any] | None = None,
     ):
+        self.faults = FaultLog(logging.getLogger("cryofs"))
         self.seconds = limit.request_seconds if limit else None
         self._mount_facts = {"readahead": readahead, **(facts or {})}
         self._loading = loading

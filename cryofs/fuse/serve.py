@@ -5,6 +5,7 @@ import ctypes
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -25,12 +26,14 @@ from cryofs.system.paths import FOLDER_FLAGS
 from cryofs.system.request_limit import RequestLimit, request_limit
 from cryofs.system.resources import raise_open_files
 from cryofs.system.sd_notify import notify
+from cryofs.system.thread_pools import spare_threads
 from cryofs.vfs.attributes import Ownership
 
 if TYPE_CHECKING:
     from cryofs.vfs.file_system import FileSystem
 
-_MAX_THREADS = 256
+# Threads of libfuse.
+_MAX_THREADS, _FEWEST_THREADS = 256, 2
 # from malloc.h
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 
@@ -87,6 +90,7 @@ def serve(
     limit = request_limit()
     settings = _within(limit, settings)
     raise_open_files()
+    spare = spare_threads(settings.jobs, _MAX_THREADS)
     _limit_malloc_arenas()
     loading = _loading(archive, mountpoint, settings, options)
     check_gain = background_check(archive, mountpoint, settings)
@@ -101,10 +105,13 @@ def serve(
             Operations(loading, settings.readahead, live, end, limit, _facts(limit, settings)),
             str(mountpoint.absolute()),
             foreground=True,
+            # names as the calls of Python encode them
+            encoding=sys.getfilesystemencoding(),
+            errors=sys.getfilesystemencodeerrors(),
             # pass open() a structure with flags that control the kernel's page cache
             raw_fi=True,
             **_mount_options(archive, options),
-            **_threads(mfusepy.fuse_version_major, mfusepy.fuse_version_minor),
+            **_threads(mfusepy.fuse_version_major, mfusepy.fuse_version_minor, spare),
         )
     except RuntimeError as error:
         raise MountError(f"{mountpoint}: mounting failed (libfuse error {error}); run cryofs doctor") from error
@@ -200,12 +207,14 @@ def _mount_options(archive: Path, options: MountOptions) -> dict[str, str | bool
     }
 
 
-def _threads(major: int, minor: int) -> dict[str, int]:
+def _threads(major: int, minor: int, spare: int) -> dict[str, int]:
     """Return the thread limit for libfuse. A request occupies a thread, so one stuck file exhausts the default of ten.
 
-    libfuse before 3.12 starts threads on demand and does not have the option.
+    libfuse before 3.12 starts threads on demand and does not have the option. Where threads are scarce, half of the
+    spare ones are left for files that hang.
     """
-    return {"max_threads": _MAX_THREADS} if (major, minor) >= (3, 12) else {}
+    most = _MAX_THREADS if spare >= _MAX_THREADS else _FEWEST_THREADS + spare // 2
+    return {"max_threads": most} if (major, minor) >= (3, 12) else {}
 
 
 def _set_readahead(mountpoint: Path, size: int) -> None:

@@ -21,10 +21,12 @@ from cryofs.gain.arithmetic import OpenMovie
 from cryofs.gain.estimation import Estimation, FrameRow, Goal, Limits
 from cryofs.gain.match import exception_share, matches
 from cryofs.gain.samples import Sample, take_samples
+from cryofs.gain.scaled import fit, step_of
 from cryofs.kernels.from_counts import GainReference
 from cryofs.kernels.orientation import UPRIGHT, Orientation
 from cryofs.movies import gain_library
 from cryofs.movies.gain_library import GainLibrary
+from cryofs.movies.source import SourceMovie
 from cryofs.storage import checksum_lists
 from cryofs.storage.atomic_file import NoHardLinksError, regular_file, write_file
 
@@ -217,6 +219,15 @@ class References:
 def _has(target: Path, data: bytes) -> bool:
     """Return True if a path is a regular file with these bytes."""
     return regular_file(target) is not None and target.read_bytes() == data
+
+
+def best_scaled_match(movie: SourceMovie, among: Sequence[Reference]) -> Reference | None:
+    """Return the reference for a movie of scaled counts, with scale and rounding, or None if none matches."""
+    if not among or (step := step_of(movie)) is None:
+        return None
+    fits = [(fit(one.gain.gain, take_samples(movie), step), one) for one in among]
+    found, one = min(fits, key=lambda pair: pair[0].exceptions)
+    return Reference(found.recorded(one.record), found.reference) if found.matches else None
 
 
 def estimate_from(

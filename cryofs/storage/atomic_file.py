@@ -8,6 +8,7 @@ archive do not remove each other's drafts, on whatever host they are (`cryofs.st
 
 import contextlib
 import errno
+import io
 import os
 import stat
 from collections.abc import Iterator
@@ -117,6 +118,18 @@ def write_file(target: Path, data: bytes, *, new: bool = False) -> None:
             made.publish()
 
 
+def unnamed_file(folder: Path) -> io.BufferedRandom:
+    """Create a file in a folder that has no name there, so that its bytes are freed when it is closed."""
+    with naming(folder):
+        path = draft_path(folder / "unnamed")
+        try:
+            file = changes.disk.create(path)
+            changes.disk.remove(path)
+        finally:
+            forget(path)
+    return file
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -133,10 +146,15 @@ def naming(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        named = error.filename is not None and OWN_PREFIX not in str(error.filename)
+        named = error.filename is not None and not _is_internal(str(error.filename))
         if not named and error.errno is not None:
             raise OSError(error.errno, os.strerror(error.errno), str(target)) from error
         raise
+
+
+def _is_internal(name: str) -> bool:
+    """Return True for the name of a draft or of a lock."""
+    return DRAFT_PREFIX in name or (OWN_PREFIX in name and name.endswith("-lock"))
 
 
 def regular_file(path: Path) -> os.stat_result | None:

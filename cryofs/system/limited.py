@@ -108,8 +108,9 @@ def run(call: Callable[[], T], seconds: float) -> T:
 def _answer(call: Callable[[], Any], writer: int) -> NoReturn:
     """Run a call in the child, and write its result and its error; what follows in the parent must not run here."""
     try:
-        # a program that reads the output of this one would wait for the end of an abandoned child
-        null = os.open(os.devnull, os.O_RDWR)
+        # a program that reads the output of this one would wait for the end of an abandoned child; the end of a pipe
+        # stands in for /dev/null, which a container may lack
+        null, _ = os.pipe()
         for descriptor in range(3):
             os.dup2(null, descriptor)
         os.closerange(3, writer)

@@ -134,11 +134,10 @@ class Root:
     def devices(self, folder: Path) -> list[tuple[Path, int]]:
         """Return the folders from the archive's folder down to `folder`, each with its device number."""
         found = [(self.path, self.device)]
-        with contextlib.ExitStack() as above:
-            descriptor = self.descriptor
+        with contextlib.closing(_Descent(self.descriptor)) as descent:
             for name in self.below(folder):
-                descriptor = above.enter_context(_opened(name, os.O_PATH, descriptor))
-                found.append((found[-1][0] / name, os.fstat(descriptor).st_dev))
+                descent.enter(name)
+                found.append((found[-1][0] / name, os.fstat(descent.descriptor).st_dev))
         return found
 
     def close(self) -> None:
@@ -154,13 +153,38 @@ class Root:
     @contextlib.contextmanager
     def _folder(self, place: Path) -> Iterator[int]:
         """Open a folder; yield its descriptor."""
-        with contextlib.ExitStack() as above:
-            descriptor = self.descriptor
-            for name in self.below(place):
-                if name == os.pardir:
-                    raise FileNotFoundError(str(place))
-                descriptor = above.enter_context(_opened(name, os.O_PATH, descriptor))
-            yield descriptor
+        names = self.below(place)
+        if os.pardir in names:
+            raise FileNotFoundError(str(place))
+        with contextlib.closing(_Descent(self.descriptor)) as descent:
+            for name in names:
+                descent.enter(name)
+            yield descent.descriptor
+
+
+class _Descent:
+    """A way down from an open folder, of which only the lowest folder is kept open.
+
+    Attributes
+    ----------
+    descriptor : int
+        The lowest folder that was entered.
+    """
+
+    def __init__(self, folder: int):
+        self._top = self.descriptor = folder
+
+    def enter(self, name: str) -> None:
+        """Enter the folder of this name."""
+        below = os.open(name, os.O_PATH | _FOLDER, dir_fd=self.descriptor)
+        self.close()
+        self.descriptor = below
+
+    def close(self) -> None:
+        """Close the lowest folder, unless it is the one at the top."""
+        if self.descriptor != self._top:
+            os.close(self.descriptor)
+            self.descriptor = self._top
 
 
 @contextlib.contextmanager

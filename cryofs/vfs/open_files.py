@@ -171,7 +171,7 @@ class MovieFile:
     def frame_at(self, offset: int) -> int | None:
         """Return the number of the frame that contains an offset, or None for header and trailing bytes."""
         layout = self._layout
-        if not layout.header_bytes <= offset < layout.data_end:
+        if not self._movie.units_are_frames or not layout.header_bytes <= offset < layout.data_end:
             return None
         return (offset - layout.header_bytes) // layout.frame_bytes
 

@@ -33,6 +33,7 @@ COMMANDS = (
     "compare",
     "extract",
     "info",
+    "ingest",
     "preview",
     "report",
     "stats",
@@ -124,6 +125,7 @@ def test_json_is_the_only_standard_output(tmp_path: Path) -> None:
         "copied",
         "up_to_date",
         "kept_plain",
+        "packed",
         "links_outside",
         "unfinished",
         "original_bytes",
@@ -197,7 +199,7 @@ def test_info_and_fractions_of_an_eer_file(tmp_path: Path) -> None:
     output = run_in_process("info", eer, *given, 5).stdout
     assert "2 to 5 frames, for fractions of 0.5 to 1.25 e/A^2" in output
     lines = run_in_process("info", tmp_path / "session", *given, 5).stdout.splitlines()
-    assert lines[1].split() == ["x.eer", "20", "-", "0.25", "5"]
+    assert lines[1].split() == ["x.eer", "20", "-", "0.25", "5", "given"]
     fm_int = run_in_process("info", eer, "--motioncor-fm-int", "--eer-grouping", 8, *given, 5)
     assert (fm_int.stdout, "the 4 frames that do not fill a fraction" in fm_int.stderr) == ("20 8 0.25\n", True)
     options = ["--eer", "tiff", "--eer-grouping", 5, "--eer-upsampling", 2]

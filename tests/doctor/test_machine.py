@@ -12,6 +12,7 @@ from cryofs.codecs.compiled import Stored
 from cryofs.doctor import machine as checks
 from cryofs.doctor.finding import Level
 from cryofs.errors import MountError
+from tests.privileges import IS_ROOT
 
 MOUNTS = "22 1 0:21 / /proc rw - proc proc rw\n" + "".join(
     f"{number} 1 0:{number} / /mnt/{number} ro - fuse.cryofs archive ro\n" for number in range(30, 33)
@@ -97,7 +98,7 @@ def test_fusermount3_without_setuid(root: Path) -> None:
     assert checks.check_mount_command(str(tool), as_root=True, root=root).level is Level.WARNING
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to own a file")
+@pytest.mark.skipif(not IS_ROOT, reason="needs root to give a file away")
 def test_fusermount3_that_may_not_run_as_root(root: Path) -> None:
     tool = root / "fusermount3"
     tool.touch()

@@ -1,7 +1,6 @@
 """Mounts that do not respond, because their process is stopped: no command waits for them."""
 
 import contextlib
-import os
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from cryofs.doctor.mount_causes import server_of
 from cryofs.fuse.control import is_mounted, mount_at
 from cryofs.fuse.log_file import log_places
 from tests.mounted.support import NEEDS_MOUNTS, facts_of, is_gone
+from tests.privileges import IS_ROOT
 from tests.support import cryofs, run_in_process, wait_for
 
 pytestmark = NEEDS_MOUNTS
@@ -98,16 +98,16 @@ def test_a_mount_that_does_not_respond_is_detached_at_once(session: Path, tmp_pa
     place = tmp_path / "mnt"
     place.mkdir()
     (tmp_path / "link").symlink_to(place)
-    with (
-        stopped(session.with_name("archive"), place, tmp_path / "log") as pid,
-        subprocess.Popen(["ls", place]) as waiting,
-    ):
+    archive = session.with_name("archive")
+    with stopped(archive, place, tmp_path / "log") as pid:
         # a program that waits for the mount keeps it in use
+        waiting = subprocess.Popen(["ls", place], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for(lambda: psutil.Process(waiting.pid).status() != psutil.STATUS_RUNNING)
         done = run_in_process("umount", "--lazy", tmp_path / "link" if by_link else place)
         assert (done.stderr, is_mounted(place), psutil.pid_exists(pid)) == ("", False, True)
-        waiting.kill()
-        cryofs("mount", session.with_name("archive"), place, "--log-file", tmp_path / "log")
+        cryofs("mount", archive, place, "--log-file", tmp_path / "log")
         assert (place / "notes.txt").read_text() == "300 kV"
+    assert waiting.wait(SECONDS)
 
 
 def test_a_mount_that_does_not_respond_is_unmounted(session: Path, tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_doctor_names_the_cause_of_a_stale_mount(
     session: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process notes the cause in its default log, also if it logs elsewhere."""
-    if os.geteuid() != 0:
+    if not IS_ROOT:
         pytest.skip("needs root to abort a connection")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     place, connections = tmp_path / "mnt", tmp_path / "connections"
@@ -145,7 +145,7 @@ def test_doctor_names_the_cause_of_a_stale_mount(
     assert "stale mount (its process has ended); the last line of its log: ended by the kernel: the conn" in done.stdout
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a PID namespace")
+@pytest.mark.skipif(not IS_ROOT, reason="needs root to make a PID namespace")
 def test_a_process_of_another_pid_namespace(session: Path, tmp_path: Path) -> None:
     """Its number may be that of any other process here, also one with a FUSE connection."""
     place = tmp_path / "mnt"
