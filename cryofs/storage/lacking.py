@@ -38,7 +38,8 @@ def leave_out(what: str, error: OSError, file: Path | int) -> None:
     if not is_unsupported(error) or not (is_known(what) or _is_allowed(error, file)):
         raise error
     place = Path(os.readlink(f"/proc/self/fd/{file}")) if isinstance(file, int) else file  # noqa: PTH115
-    notice(what, f"{place if place.is_dir() else place.parent}: storage {what} ({error.strerror})")
+    folder = place if place.is_dir() and not place.name.startswith(".cryofs-") else place.parent
+    notice(what, f"{folder}: storage {what} ({error.strerror})")
 
 
 def _is_allowed(error: OSError, file: Path | int) -> bool:
