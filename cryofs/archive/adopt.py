@@ -83,6 +83,8 @@ def adopt(
     on_done: OnFrame,
     on_reference: OnReference,
     on_note: Callable[[str], object] = lambda _: None,
+    *,
+    break_lock: bool = False,
 ) -> Adoption:
     """Add a record to each TIFF movie, and record a checksum for each other file.
 
@@ -94,6 +96,8 @@ def adopt(
         Called with the number of files that were processed; `begin` receives the total.
     on_note : callable
         Called with messages of a recovery.
+    break_lock : bool
+        Whether commands on other machines that hold the lock of the archive do not count.
 
     Raises
     ------
@@ -107,7 +111,7 @@ def adopt(
         for root in sorted(roots):
             if root.is_dir() and not any(parent in roots for parent in root.parents):
                 stack.enter_context(_times_kept(root))
-                stack.enter_context(changing(root, Activity.ADOPT, on_note))
+                stack.enter_context(changing(root, Activity.ADOPT, on_note, break_lock=break_lock))
         _adopt_all(paths, jobs, done, on_file, begin, on_done, on_reference)
     return done
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from cryofs.cli.eer import eer_options, rendering_of
-from cryofs.cli.output import Reporter, print_json
+from cryofs.cli.output import MovieProgress, Reporter, print_json
 from cryofs.cli.parameters import (
     PATH,
     break_lock_option,
@@ -230,30 +230,17 @@ def _quoted(argument: str) -> str:
     return f"$'{escaped}'"
 
 
-class _Progress:
+class _Progress(MovieProgress):
     """Progress of a run, as reporter output; `continuation` is the command that continues after a full disk."""
 
     def __init__(self, reporter: Reporter, continuation: str, *, verbose: bool):
-        self._reporter = reporter
+        super().__init__(reporter)
         self._continuation = continuation
         self._verbose = verbose
-
-    def begin(self, movies: int, frames: int) -> None:
-        self._reporter.begin(f"{movies} movies", frames)
 
     def frame_row(self, row: object) -> None:
         if self._verbose:
             self._reporter.line(str(row))
-
-    def frames(self, count: int) -> None:
-        self._reporter.advance(count)
-
-    def movie_done(self, name: Path, original_bytes: int, stored_bytes: int) -> None:
-        ratio = percent(stored_bytes / original_bytes)
-        self._reporter.line(f"{name}: {size_text(original_bytes)} -> {size_text(stored_bytes)} ({ratio})")
-
-    def note(self, text: str) -> None:
-        self._reporter.line(text)
 
     def failed(self, name: Path, error: Exception) -> None:
         if isinstance(error, FullDiskError):

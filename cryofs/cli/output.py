@@ -14,7 +14,7 @@ from typing import Any, Self
 from cryofs.error_hints import explain
 from cryofs.errors import SettingsError
 from cryofs.system import notices
-from cryofs.text import printable
+from cryofs.text import percent, printable, size_text
 
 
 def one_line(error: Exception) -> str:
@@ -94,3 +94,27 @@ class Reporter:
         self._notices.close()
         self._progress.stop()
         sys.stderr.flush()
+
+
+class MovieProgress:
+    """Progress of a run that archives movies, on a reporter."""
+
+    def __init__(self, reporter: Reporter):
+        self._reporter = reporter
+
+    def begin(self, movies: int, frames: int) -> None:
+        """Show a progress bar for movies with a total number of frames."""
+        self._reporter.begin(f"{movies} movies", frames)
+
+    def frames(self, count: int) -> None:
+        """Advance the bar by a number of frames."""
+        self._reporter.advance(count)
+
+    def movie_done(self, name: Path, original_bytes: int, stored_bytes: int) -> None:
+        """Print the sizes of an archived movie."""
+        ratio = percent(stored_bytes / original_bytes)
+        self._reporter.line(f"{name}: {size_text(original_bytes)} -> {size_text(stored_bytes)} ({ratio})")
+
+    def note(self, text: str) -> None:
+        """Print a message."""
+        self._reporter.line(text)

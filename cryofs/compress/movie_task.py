@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 from cryofs.archive.identify import held_movie, is_marked
@@ -37,6 +38,7 @@ from cryofs.movies.gain_library import load_given
 from cryofs.movies.mrc import MrcMovie
 from cryofs.movies.registry import open_rendered
 from cryofs.movies.source import SourceMovie
+from cryofs.storage.archive_lock import Activity, ArchiveLock
 from cryofs.storage.atomic_file import Draft, regular_file
 from cryofs.storage.checksums import file_sha256
 from cryofs.storage.file_state import FileState, state_of
@@ -226,6 +228,9 @@ class StoreMovies:
 
     @cached_property
     def _archiver(self) -> Archiver:
+        # a worker may outlive its run for a moment
+        lock = ArchiveLock(self.archive, Activity.WORKER, break_lock=self.options.break_lock)
+        Finalize(None, lock.release, exitpriority=1)
         # created with the first movie, after the run has written all references
         return Archiver(self.archive, self.options, Workers(ThreadPoolExecutor(self.threads), self.threads))
 

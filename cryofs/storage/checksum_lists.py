@@ -75,12 +75,6 @@ def is_copy_with(path: Path, sha256: str) -> bool:
     return sha256 in load(path.parent).copied(path.name)
 
 
-def is_seen(path: Path, found: os.stat_result) -> bool:
-    """Return True if an ingestion recorded the checksum of a file in this state."""
-    seen = load(path.parent).seen.get(path.name)
-    return seen is not None and seen[:4] == Seen.of(found, is_copy=False)[:4]
-
-
 def set_seen(path: Path, sha256: str, found: os.stat_result) -> None:
     """Record the checksum and state of a file of the archive; the change is durable on return."""
 
@@ -135,6 +129,11 @@ class ListReader:
     def recorded(self, target: Path) -> str | None:
         """Return the recorded checksum of a file, or None if the list of its folder has no line for the file."""
         return self._lines(target.parent).sums.get(target.name)
+
+    def is_seen(self, path: Path, found: os.stat_result) -> bool:
+        """Return True if an ingestion recorded the checksum of a file in this state."""
+        seen = self._lines(path.parent).seen.get(path.name)
+        return seen is not None and seen[:4] == Seen.of(found, is_copy=False)[:4]
 
     def replacing(self, target: Path, sha256: str | None = None) -> contextlib.AbstractContextManager[None]:
         """Remove the line of a file that the caller replaces in the context; see the function `replacing`."""

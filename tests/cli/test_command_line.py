@@ -31,6 +31,7 @@ COMMANDS = (
     "check-gain",
     "verify",
     "compare",
+    "ingest",
     "extract",
     "info",
     "ingest",

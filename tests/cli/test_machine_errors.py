@@ -28,7 +28,7 @@ POWERLESS = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
             "compress session/0.mrc session/1.mrc -o new",
             ("session/0.mrc: ", "Permission denied", "ask the owner for permission"),
         ),
-        ("compress session/1.mrc -o closed", ("closed/.cryofs-lock: Permission denied", "use another path")),
+        ("compress session/1.mrc -o closed", ("closed: Permission denied", "use another path")),
         ("compress session/1.mrc -o closed/new", ("closed/new: Permission denied", "use another path")),
         ("verify session/0.mrc.tif", ("session/0.mrc.tif: Permission denied", "ask the owner for permission")),
         ("info session/0.mrc", ("session/0.mrc: Permission denied", "ask the owner for permission")),

@@ -1,5 +1,6 @@
 """Parts of a run as ranks of MPI and tasks of a Slurm array; one of them is killed, and the command runs again."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -39,8 +40,10 @@ def command(session: Path, tmp_path: Path) -> list[str]:
 def drafts(target: Path) -> Iterator[int]:
     """The processes that write movies now."""
     for path in target.glob(DRAFT_PREFIX + "*"):
-        if path.stat().st_size > 1000:
-            yield int(path.name.rsplit("-", 3)[1])
+        # a draft may get its name at any time
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_size > 1000:
+                yield int(path.name.rsplit("-", 3)[1])
 
 
 def stored(output: str) -> Counter[str]:

@@ -13,7 +13,7 @@ from cryofs.storage import changes
 from cryofs.storage.atomic_file import OWN_PREFIX
 from cryofs.storage.changes import Disk
 from cryofs.storage.journal import JOURNAL_NAME
-from tests.ingest.test_command import ingested, remote
+from tests.ingest.runs import ingested, remote
 from tests.outcomes import extracted, verified
 from tests.power_cut import Recorder, recorded, states, write_tree
 from tests.support import written_movie

@@ -9,7 +9,7 @@ from benchmarks.simulate_scaled import ScaledDetector
 from cryofs.archive.info import describe
 from cryofs.ingest.draft import DraftOptions
 from cryofs.ingest.run import IngestOptions
-from tests.ingest.test_command import figures, ingested
+from tests.ingest.runs import figures, ingested
 from tests.support import DETECTOR, assert_verified, restored
 
 
