@@ -7,7 +7,7 @@ from typing import Any, get_args
 import click
 
 from cryofs.cli.eer import eer_options
-from cryofs.cli.parameters import MOUNTPOINT, PATH, gain_orientation_option
+from cryofs.cli.parameters import MOUNTPOINT, PATH, break_lock_option, gain_orientation_option
 from cryofs.config.choices import GainOrientation
 from cryofs.system.logs import Format, Level
 from cryofs.system.paths import check_archive
@@ -41,6 +41,12 @@ _LOG_DEFAULT = "~/.local/state/cryofs/*.log; for root /var/log/cryofs/*.log"
     show_default="60",
     help="Seconds after which a read fails if storage does not respond.",
 )
+@click.option(
+    "--writable",
+    is_flag=True,
+    help="Let programs write files, which the archive keeps; -o settle=, ingest_jobs=, gain= and close= go with it.",
+)
+@break_lock_option
 @eer_options
 @gain_orientation_option("--eer-gain")
 @click.option("--log-file", type=PATH, show_default=_LOG_DEFAULT, help="Log file of a background mount.")
@@ -61,6 +67,8 @@ def command(
     readahead: str | None,
     metrics: str | None,
     request_timeout: float | None,
+    writable: bool,
+    break_lock: bool,
     eer_settings: dict[str, Any],
     gain_orientation: GainOrientation | None,
     log_file: Path | None,
@@ -89,7 +97,9 @@ def command(
     given = {name: value for name, value in settings.items() if value is not None} | eer_settings
     log = str(log_file.absolute()) if log_file else None
     logging = {"log_file": log, "log_level": log_level, "log_format": log_format}
-    _mount(archive.absolute(), mountpoint.absolute(), options, given, logging, foreground=foreground)
+    switches = [name for name, is_set in (("writable", writable), ("break_lock", break_lock)) if is_set]
+    listed = ",".join(filter(None, [options, *switches]))
+    _mount(archive.absolute(), mountpoint.absolute(), listed, given, logging, foreground=foreground)
 
 
 def _mount(

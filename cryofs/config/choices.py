@@ -2,6 +2,9 @@
 
 from typing import Literal
 
+# A file that was written is durable when close(2) returns, or later.
+CloseMode = Literal["durable", "fast"]
+
 CompressionChoice = Literal["auto", "lzw", "deflate", "none"]
 
 # Pixel type of the TIFF: narrow with rare larger values as exceptions, wide enough for all values, or as wide as in

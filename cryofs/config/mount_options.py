@@ -11,7 +11,8 @@ from typing import Annotated, Any, get_type_hints
 
 import msgspec
 
-from cryofs.config.settings import Settings, readable
+from cryofs.config.invalid_values import readable
+from cryofs.config.settings import Settings
 from cryofs.errors import UsageError
 from cryofs.system.logs import Format, Level
 
@@ -22,7 +23,6 @@ _PIECE = re.compile(r"(?:[^,\\]|\\.?)+", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 # Options that contradict a guarantee of mounts, with the end of the error message.
 _REFUSED = {
-    "rw": "are always read-only",
     "suid": "are always nosuid",
     "dev": "are always nodev",
     "remount": "keep their options until they are unmounted",
@@ -31,9 +31,10 @@ _REFUSED = {
     "auto_cache": "decide for each file whether its pages stay cached",
     "direct_io": "decide for each file whether its pages stay cached",
 }
-# Ignored options: those always in effect, and those without effect on a read-only mount.
+# Ignored options: those always in effect, and those without effect. mount(8) passes rw by default, so that it must not
+# make a mount writable.
 _IMPLIED = {
-    *("ro", "nosuid", "nodev", "default_permissions", "async", "sync", "dirsync", "atime", "noatime", "diratime"),
+    *("ro", "rw", "nosuid", "nodev", "default_permissions", "async", "sync", "dirsync", "atime", "noatime", "diratime"),
     *("nodiratime", "relatime", "norelatime", "strictatime", "nostrictatime", "lazytime", "nolazytime"),
 }
 # Options that mount(8), fstab and systemd handle themselves; mount(8) passes rw by default.
@@ -75,6 +76,10 @@ class MountOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         Source shown in the mount table; by default the archive.
     nonempty : bool
         Whether to mount over a folder that is not empty, which hides its files.
+    writable : bool
+        Whether programs can write through the mount.
+    break_lock : bool
+        Whether a writable mount ignores the locks of other machines on the archive.
 
     All other attributes have the meaning of the options of mount.fuse3(8), fuse(4) and mount(8) with the same names.
     """
@@ -86,6 +91,8 @@ class MountOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     log_level: Level | None = None
     log_format: Format | None = None
     nonempty: bool = False
+    writable: bool = False
+    break_lock: bool = False
 
     fsname: str | None = None
     allow_other: bool = False
@@ -108,12 +115,14 @@ class MountOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             raise ValueError("allow_other and allow_root are mutually exclusive; set only one")
         if self.log_file is not None and not self.log_file.startswith("/"):
             raise ValueError(f"log_file={self.log_file}: not an absolute path; write the full path")
+        if self.writable and (self.uid is not None or self.gid is not None or self.umask):
+            raise ValueError("writable and uid, gid or umask are mutually exclusive; new files belong to their writer")
 
 
 # Options without a value.
 _SWITCHES = {name for kind in (MountOptions, Settings) for name, of in get_type_hints(kind).items() if of is bool}
 _EXAMPLES = {"cache_size": "8GiB", "readahead": "4MiB", "umask": "027", "metrics": "9555", "log_file": "/var/log/x.log"}
-_OURS = ("uid", "gid", "umask", "log_file", "log_level", "log_format", "fsname", "nonempty")
+_OURS = ("uid", "gid", "umask", "log_file", "log_level", "log_format", "fsname", "nonempty", "writable", "break_lock")
 _OF_FUSE = tuple(name for name in MountOptions.__struct_fields__ if name not in _OURS)
 
 

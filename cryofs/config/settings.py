@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
-import msgspec.inspect
 
 from cryofs.config.choices import (
+    CloseMode,
     EerCrop,
     EerDtype,
     EerGainConvention,
@@ -28,6 +28,7 @@ from cryofs.config.choices import (
     GainOrientation,
     crop_problem,
 )
+from cryofs.config.invalid_values import readable
 from cryofs.errors import SettingsError, UsageError
 from cryofs.system.resources import default_cache_size, usable_cores
 
@@ -38,10 +39,12 @@ _LARGEST = 2**63 - 1
 # Minimum cache size in bytes. A smaller cache cannot hold a frame of any detector; the unit was probably omitted.
 _SMALLEST_CACHE = 10**6
 _LOCAL = "127.0.0.1"
+_GAIN_WORDS = ("auto", "none")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?", re.IGNORECASE)
 
 Positive = Annotated[int, msgspec.Meta(gt=0)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
+SettleSeconds = Annotated[float, msgspec.Meta(ge=0, le=86400)]
 Dose = Annotated[float, msgspec.Meta(gt=0, le=1e6)]
 Angstrom = Annotated[float, msgspec.Meta(gt=0, le=1e6)]
 # Mutually exclusive settings; one on the command line replaces the other in the file.
@@ -95,6 +98,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         Whether to multiply fractions by the gain reference.
     gain_orientation : str or None
         Orientation to apply to the gain reference of EER movies; None to use the reference unchanged.
+    settle : float
+        Seconds without a change after which a writable mount archives a closed movie.
+    ingest_jobs : int
+        Threads with which a writable mount archives movies.
+    gain : str
+        Gain reference of written movies: ``"auto"``, ``"none"`` or a file.
+    close : str
+        Whether a written file is durable when close(2) returns (``"durable"``), or later (``"fast"``).
     """
 
     cache_size: Size = msgspec.field(default_factory=lambda: Size(default_cache_size()))
@@ -114,10 +125,16 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     eer_gain_convention: EerGainConvention | None = None
     eer_apply_gain: bool = False
     gain_orientation: GainOrientation | None = None
+    settle: SettleSeconds = 30.0
+    ingest_jobs: Positive = msgspec.field(default_factory=lambda: max(1, usable_cores() // 2))
+    gain: str = "auto"
+    close: CloseMode = "durable"
 
     def __post_init__(self) -> None:
         if self.eer_gain is not None and "\0" in self.eer_gain:
             raise ValueError(f"eer_gain: invalid path {self.eer_gain!r} (contains a null byte); pass a file")
+        if not self.gain or "\0" in self.gain:
+            raise ValueError(f"gain: invalid value {self.gain!r}; expected auto, none or a file")
         if self.eer_apply_gain and self.eer_gain is None:
             raise ValueError("eer_apply_gain requires a gain reference; set eer_gain")
         if self.eer_gain_convention is not None and self.eer_gain is None:
@@ -184,7 +201,8 @@ def load_settings(archive: Path, options: dict[str, Any]) -> Settings:
     try:
         values = _parsed(text)
         _convert(values)
-        _check_inside(archive, values.get("eer_gain"))
+        for name in ("eer_gain", "gain"):
+            _check_inside(archive, name, values.get(name))
     except SettingsError as error:
         raise SettingsError(f"{archive / FILE_NAME}: {error}") from error
     given = {name: value for name, value in options.items() if value is not None}
@@ -192,9 +210,9 @@ def load_settings(archive: Path, options: dict[str, Any]) -> Settings:
         values = {name: value for name, value in values.items() if name not in _EITHER}
     values |= given
     settings = _converted(values)
-    if settings.eer_gain is None:
-        return settings
-    return msgspec.structs.replace(settings, eer_gain=str(archive / settings.eer_gain))
+    paths = {"eer_gain": settings.eer_gain, "gain": None if settings.gain in _GAIN_WORDS else settings.gain}
+    absolute = {name: str(archive / path) for name, path in paths.items() if path is not None}
+    return msgspec.structs.replace(settings, **absolute) if absolute else settings
 
 
 def eer_settings(options: dict[str, Any]) -> Settings:
@@ -248,13 +266,13 @@ def _parsed(text: str) -> dict[str, Any]:
         ) from error
 
 
-def _check_inside(archive: Path, gain: str | None) -> None:
+def _check_inside(archive: Path, name: str, gain: str | None) -> None:
     """Raise SettingsError if a relative path points outside the archive, because an archive may be untrusted."""
     if gain is not None and not Path(gain).is_absolute():
         place = (archive / gain).resolve()
         if not place.is_relative_to(archive.resolve()):
             raise SettingsError(
-                f"eer_gain = {gain!r}: file outside the archive ({place}); move it into the archive, or write the "
+                f"{name} = {gain!r}: file outside the archive ({place}); move it into the archive, or write the "
                 "absolute path"
             )
 
@@ -279,42 +297,6 @@ def _convert(values: dict[str, Any], *, strict: bool = True) -> Settings:
             f"cache_size: {settings.cache_size} bytes is too small for a frame; expected at least 1MB, such as 8GiB"
         )
     return settings
-
-
-def readable(error: msgspec.ValidationError, kind: type[msgspec.Struct], values: dict[str, Any]) -> str:
-    """Return the text of a validation error in the form `name: invalid value; expected ...`.
-
-    Parameters
-    ----------
-    kind : type
-        The type to which the values were converted.
-    """
-    found = re.fullmatch(r"(.*) - at `\$\.(\w+)`", str(error), flags=re.DOTALL)
-    if found is None:
-        return str(error)
-    reason, name = found.groups()
-    if not reason.startswith(("Expected", "Invalid enum value")):
-        return f"{name}: {reason}"
-    field = next(field for field in msgspec.inspect.type_info(kind).fields if field.name == name)  # type: ignore[attr-defined]
-    return f"{name}: invalid value {values[name]!r}; expected {_expected(field.type)}"
-
-
-def _expected(kind: msgspec.inspect.Type) -> str:
-    """Return a description of the valid values of a type, for messages."""
-    match kind:
-        case msgspec.inspect.UnionType():
-            return next(_expected(one) for one in kind.types if not isinstance(one, msgspec.inspect.NoneType))
-        case msgspec.inspect.LiteralType():
-            *most, last = map(str, kind.values)
-            return f"{', '.join(most)} or {last}"
-        case msgspec.inspect.BoolType():
-            return "true or false"
-        case msgspec.inspect.IntType() | msgspec.inspect.FloatType():
-            bounds = ((kind.gt, "above"), (kind.ge, "from"), (kind.le, "up to"))
-            limits = [f"{word} {bound:g}" for bound, word in bounds if bound is not None]
-            return " ".join(["a whole number" if isinstance(kind, msgspec.inspect.IntType) else "a number", *limits])
-        case _:
-            return "text"
 
 
 def _check_names(values: dict[str, Any]) -> None:

@@ -46,7 +46,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def _with_errno(operation: "Callable[Concatenate[Operations, P], R]") -> "Callable[Concatenate[Operations, P], R]":
+def with_errno(operation: "Callable[Concatenate[Operations, P], R]") -> "Callable[Concatenate[Operations, P], R]":
     """Convert each exception of an operation to an OSError with a suitable errno; log unexpected exceptions."""
 
     @functools.wraps(operation)
@@ -143,40 +143,40 @@ class Operations(mfusepy.Operations):
             config_3.use_ino = 1
         self._on_live()
 
-    @_with_errno
+    @with_errno
     def destroy(self, path: str) -> None:
         """Call `on_end` when the mount ends."""
         self._on_end()
 
-    @_with_errno
+    @with_errno
     def getattr(self, path: str, info: Any = None) -> Attributes:
         """Return the attributes of a path, or of an open file if libfuse passes one."""
         return self._files.attributes(path) if info is None else self._files.open_attributes(info.fh)
 
-    @_with_errno
+    @with_errno
     def opendir(self, path: str) -> int:
         """Begin a listing of a folder; return its handle."""
         handle = next(self._handles)
         self._listings[handle] = self._files.listing(path)
         return handle
 
-    @_with_errno
+    @with_errno
     def readdir_with_offset(self, path: str, offset: int, fh: int) -> "list[Listed]":
         """Return the next group of entries of a folder from a position on; empty at the end."""
         return self._files.listed(self._listings[fh], offset)
 
-    @_with_errno
+    @with_errno
     def releasedir(self, path: str, fh: int) -> int:
         """End a listing."""
         del self._listings[fh]
         return 0
 
-    @_with_errno
+    @with_errno
     def readlink(self, path: str) -> str:
         """Return the target of a symbolic link."""
         return self._files.read_link(path)
 
-    @_with_errno
+    @with_errno
     def open(self, path: str, info: Any) -> int:
         """Open a file for reading; return its handle."""
         if info.flags & os.O_ACCMODE != os.O_RDONLY:
@@ -187,7 +187,7 @@ class Operations(mfusepy.Operations):
         info.direct_io = pages is Pages.BYPASS
         return 0
 
-    @_with_errno
+    @with_errno
     def read_buf(self, path: str, buffers: Any, size: int, offset: int, info: Any) -> int:
         """Reply with bytes of an open file."""
         # imported late, because it loads NumPy, and mounting must not wait for it
@@ -201,19 +201,19 @@ class Operations(mfusepy.Operations):
             reply.free()
         return 0
 
-    @_with_errno
+    @with_errno
     def release(self, path: str, info: Any) -> int:
         """Close a file."""
         self._files.release(info.fh)
         return 0
 
-    @_with_errno
+    @with_errno
     def statfs(self, path: str) -> dict[str, int]:
         """Return size and free space of the file system that contains the archive."""
         found = self._files.statistics()
         return {name: getattr(found, name) for name in _STATVFS_NAMES}
 
-    @_with_errno
+    @with_errno
     def getxattr(self, path: str, name: str, position: int = 0) -> bytes:
         """Return an extended attribute of the root or an EER movie: all figures as JSON, or a single figure."""
         if not name.startswith(_USER_NAMESPACE):
@@ -229,7 +229,7 @@ class Operations(mfusepy.Operations):
             raise OSError(mfusepy.ENOATTR, "no such attribute", path)
         return os.fsencode(str(facts[fact]))
 
-    @_with_errno
+    @with_errno
     def listxattr(self, path: str) -> list[str]:
         """Return the names of the extended attributes of a path."""
         facts = self._facts(path)

@@ -24,7 +24,7 @@ _libc.free.argtypes = [ctypes.c_void_p]
 _libc.free.restype = None
 
 
-class _Buffers(ctypes.Structure):
+class Buffers(ctypes.Structure):
     """`struct fuse_bufvec` of libfuse, with one `struct fuse_buf`."""
 
     _fields_ = (
@@ -63,10 +63,10 @@ class Reply:
 
     def hand_over(self, buffers: Any) -> None:
         """Pass the reply to libfuse, which then frees it; `buffers` is a `struct fuse_bufvec **`."""
-        found = _libc.calloc(1, ctypes.sizeof(_Buffers))
+        found = _libc.calloc(1, ctypes.sizeof(Buffers))
         if not found:
             raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
-        reply = _Buffers.from_address(found)
+        reply = Buffers.from_address(found)
         reply.count, reply.size, reply.memory = 1, self._size, self._address
         ctypes.cast(buffers, ctypes.POINTER(ctypes.c_void_p))[0] = found
         self._address = None

@@ -20,6 +20,7 @@ from cryofs.fuse.control import FILE_SYSTEM_TYPE, device_number
 from cryofs.fuse.ending import end_process, ended_by_kernel, watch_connection
 from cryofs.fuse.gain_warning import background_check
 from cryofs.fuse.loading import Loading
+from cryofs.fuse.locking import lock_archive
 from cryofs.fuse.log_file import note_error
 from cryofs.system import extras
 from cryofs.system.paths import FOLDER_FLAGS
@@ -30,6 +31,7 @@ from cryofs.system.thread_pools import spare_threads
 from cryofs.vfs.attributes import Ownership
 
 if TYPE_CHECKING:
+    from cryofs.vfs.changing import MakeArchivedMovies
     from cryofs.vfs.file_system import FileSystem
 
 # Threads of libfuse.
@@ -41,7 +43,12 @@ log = logging.getLogger("cryofs")
 
 
 def serve(
-    archive: Path, mountpoint: Path, settings: Settings, options: MountOptions, on_live: Callable[[], None]
+    archive: Path,
+    mountpoint: Path,
+    settings: Settings,
+    options: MountOptions,
+    on_live: Callable[[], None],
+    make_archived: "MakeArchivedMovies | None" = None,
 ) -> None:
     """Mount an archive, serve it until it is unmounted, then end the process.
 
@@ -51,9 +58,13 @@ def serve(
         Mount options (``-o``) other than settings.
     on_live : callable
         Function to call once when the mount is live.
+    make_archived : callable or None
+        Returns what changes archived movies in a writable mount; None if they are read-only.
 
     Raises
     ------
+    ArchiveError
+        If the archive of a writable mount is in use.
     MountError
         If mounting fails, or the metrics address is in use.
     DependencyError
@@ -63,6 +74,8 @@ def serve(
     from cryofs.fuse.binding import Fuse
     from cryofs.fuse.libfuse import mfusepy
     from cryofs.fuse.operations import Operations
+    from cryofs.fuse.writing import WritingOperations
+    from cryofs.fuse.writing_binding import WritingFuse
 
     was_live, device = False, None
     ending = threading.Lock()
@@ -83,16 +96,24 @@ def serve(
             notify("STOPPING=1", "STATUS=Unmounted")
             if device is not None and device_number(mountpoint) == device:
                 note_error(mountpoint, ended_by_kernel(limit))
-            if files := loading.started():
-                files.abandon()
-            end_process()
+            try:
+                if files := loading.started():
+                    files.abandon()
+                lock.close()
+            except Exception:
+                log.exception("the mount did not end cleanly")
+            finally:
+                end_process()
 
     limit = request_limit()
     settings = _within(limit, settings)
     raise_open_files()
     spare = spare_threads(settings.jobs, _MAX_THREADS)
     _limit_malloc_arenas()
-    loading = _loading(archive, mountpoint, settings, options)
+    lock = contextlib.ExitStack()
+    if options.writable:
+        lock.callback(lock_archive(archive, break_lock=options.break_lock).release)
+    loading = _loading(archive, mountpoint, settings, options, make_archived)
     check_gain = background_check(archive, mountpoint, settings)
     if settings.metrics is not None:
         extras.require("metrics", "prometheus_client")
@@ -101,8 +122,9 @@ def serve(
         serve_metrics(settings.metrics, lambda: loading.files().facts())
     _rescan_on_hangup(loading)
     try:
-        Fuse(
-            Operations(loading, settings.readahead, live, end, limit, _facts(limit, settings)),
+        binding, operations = (WritingFuse, WritingOperations) if options.writable else (Fuse, Operations)
+        binding(
+            operations(loading, settings.readahead, live, end, limit, _facts(limit, settings)),
             str(mountpoint.absolute()),
             foreground=True,
             # names as the calls of Python encode them
@@ -115,6 +137,8 @@ def serve(
         )
     except RuntimeError as error:
         raise MountError(f"{mountpoint}: mounting failed (libfuse error {error}); run cryofs doctor") from error
+    finally:
+        lock.close()
 
 
 def _within(limit: RequestLimit | None, settings: Settings) -> Settings:
@@ -135,7 +159,13 @@ def _facts(limit: RequestLimit | None, settings: Settings) -> dict[str, float]:
     return {"request_timeout": settings.request_timeout, **of_kernel}
 
 
-def _loading(archive: Path, mountpoint: Path, settings: Settings, options: MountOptions) -> Loading:
+def _loading(
+    archive: Path,
+    mountpoint: Path,
+    settings: Settings,
+    options: MountOptions,
+    make_archived: "MakeArchivedMovies | None",
+) -> Loading:
     """Return the loader of the file system; it loads immediately if the mount may hide files that it needs."""
     descriptor = os.open(archive, FOLDER_FLAGS)
 
@@ -147,6 +177,10 @@ def _loading(archive: Path, mountpoint: Path, settings: Settings, options: Mount
         # otherwise the first reader waits for the modules that a reply imports
         Reply(1).free()
 
+        if options.writable:
+            from cryofs.vfs.writable import WritableFileSystem
+
+            return WritableFileSystem(archive, settings, descriptor, make_archived)
         return FileSystem(archive, settings, Ownership(options.uid, options.gid, options.umask), descriptor)
 
     loading = Loading(make, settings.jobs)
@@ -195,7 +229,7 @@ def _mount_options(archive: Path, options: MountOptions) -> dict[str, str | bool
     return {
         "fsname": escaped(options.fsname or str(archive.absolute())),
         "subtype": FILE_SYSTEM_TYPE.partition(".")[2],
-        "ro": True,
+        **({} if options.writable else {"ro": True}),
         # with allow_other, the kernel must check permissions of each user
         "default_permissions": True,
         # set-user-ID files in an archive must not grant privileges

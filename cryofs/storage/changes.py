@@ -10,7 +10,7 @@ import os
 import shutil
 from pathlib import Path
 
-from cryofs.system import renaming
+from cryofs.system import file_calls, renaming
 
 
 class Disk:
@@ -91,6 +91,62 @@ class Disk:
     def set_attribute(self, descriptor: int, name: str, value: bytes) -> None:
         """Set an extended attribute of an open file."""
         os.setxattr(descriptor, name, value)
+
+    def set_attribute_of(self, path: Path, name: str, value: bytes, flags: int) -> None:
+        """Set an extended attribute, with the flags of setxattr(2)."""
+        os.setxattr(path, name, value, flags)
+
+    def remove_attribute(self, path: Path, name: str) -> None:
+        """Remove an extended attribute."""
+        os.removexattr(path, name)
+
+    def create_in(self, folder: int, name: str, mode: int) -> int:
+        """Create a file in an open folder and return its descriptor; raise FileExistsError if the name exists."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(name, flags, mode, dir_fd=folder)
+
+    def open_again(self, descriptor: int) -> int:
+        """Open the file of a descriptor for reading and writing, even if it has no name any more."""
+        return os.open(f"/proc/self/fd/{descriptor}", os.O_RDWR | os.O_CLOEXEC)
+
+    def write(self, descriptor: int, data: bytes | memoryview, offset: int) -> int:
+        """Write bytes at an offset of an open file, and return how many were written."""
+        return os.pwrite(descriptor, data, offset)
+
+    def set_size(self, descriptor: int, size: int) -> None:
+        """Cut or extend an open file."""
+        os.ftruncate(descriptor, size)
+
+    def allocate(self, descriptor: int, mode: int, offset: int, size: int) -> None:
+        """Allocate, clear or remove bytes of an open file, as fallocate(2) does."""
+        file_calls.allocate(descriptor, mode, offset, size)
+
+    def make_folder_in(self, folder: int, name: str, mode: int) -> None:
+        """Create a folder in an open folder; raise FileExistsError if the name exists."""
+        os.mkdir(name, mode, dir_fd=folder)
+
+    def link_to_in(self, text: str, folder: int, name: str) -> None:
+        """Create a symbolic link with this text in an open folder; raise FileExistsError if the name exists."""
+        os.symlink(text, name, dir_fd=folder)
+
+    def move_in(self, folder: int, name: str, target_folder: int, target: str, flags: int) -> None:
+        """Rename a name of an open folder, with the flags of renameat2(2)."""
+        if flags:
+            file_calls.move(folder, name, target_folder, target, flags)
+        else:
+            os.rename(name, target, src_dir_fd=folder, dst_dir_fd=target_folder)
+
+    def set_owner_in(self, folder: int, name: str, user: int, group: int) -> None:
+        """Set the owner of a name in an open folder, of a link itself; -1 leaves the user or group as it is."""
+        os.chown(name, user, group, dir_fd=folder, follow_symlinks=False)
+
+    def set_times_in(self, folder: int, name: str, atime_ns: int | None, mtime_ns: int | None) -> None:
+        """Set the times of a name in an open folder, of a link itself; None leaves a time as it is."""
+        file_calls.set_times(folder, name, atime_ns, mtime_ns)
+
+    def set_times_of(self, descriptor: int, atime_ns: int | None, mtime_ns: int | None) -> None:
+        """Set the times of an open file; None leaves a time as it is."""
+        file_calls.set_times_of(descriptor, atime_ns, mtime_ns)
 
     def copy_attributes(self, source: Path, target: Path) -> None:
         """Copy the mode, times and extended attributes of a folder to another folder."""

@@ -66,12 +66,12 @@ class Root:
         """Return the attributes of a place without following a symbolic link."""
         if place == self.path:
             return os.fstat(self.descriptor)
-        with self._above(place) as folder:
+        with self.above(place) as folder:
             return os.stat(place.name, dir_fd=folder, follow_symlinks=False)
 
     def open(self, place: Path) -> LocalFile:
         """Open a regular file; raise OSError for any other file type."""
-        with self._above(place) as folder:
+        with self.above(place) as folder:
             source = LocalFile(_open_file(place.name, folder), self.name_of(place))
         if not stat.S_ISREG(source.stat.st_mode):
             source.close()
@@ -80,7 +80,7 @@ class Root:
 
     def entries(self, place: Path) -> Iterator[tuple[str, os.stat_result]]:
         """Iterate over the entries of a folder, sorted by name."""
-        with self._folder(place) as folder, _opened(".", os.O_RDONLY, folder) as readable:
+        with self.folder(place) as folder, _opened(".", os.O_RDONLY, folder) as readable:
             with os.scandir(readable) as found:
                 entries = sorted(found, key=lambda entry: entry.name)
             for entry in entries:
@@ -102,7 +102,7 @@ class Root:
 
     def names(self, place: Path) -> list[str]:
         """Return the sorted names in a folder."""
-        with self._folder(place) as folder, _opened(".", os.O_RDONLY, folder) as readable:
+        with self.folder(place) as folder, _opened(".", os.O_RDONLY, folder) as readable:
             return sorted(os.listdir(readable))
 
     def attributes(self, place: Path, names: Iterable[str]) -> list[tuple[str, os.stat_result]]:
@@ -111,7 +111,7 @@ class Root:
 
     def existing(self, place: Path, names: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:
         """Iterate over the given names that exist in a folder; each is looked up on demand."""
-        with self._folder(place) as folder:
+        with self.folder(place) as folder:
             for name in names:
                 try:
                     found = os.stat(name, dir_fd=folder, follow_symlinks=False)
@@ -121,7 +121,7 @@ class Root:
 
     def read_link(self, place: Path) -> str:
         """Return the target of a symbolic link."""
-        with self._above(place) as folder:
+        with self.above(place) as folder:
             return os.readlink(place.name, dir_fd=folder)
 
     def is_folder(self, place: Path) -> bool:
@@ -144,14 +144,23 @@ class Root:
         """Close the descriptor of the folder."""
         os.close(self.descriptor)
 
-    def _above(self, place: Path) -> contextlib.AbstractContextManager[int]:
+    def above(self, place: Path) -> contextlib.AbstractContextManager[int]:
         """Open the parent folder of a place; yield its descriptor."""
         if place.name == os.pardir:
             raise FileNotFoundError(str(place))
-        return self._folder(place.parent)
+        return self.folder(place.parent)
 
     @contextlib.contextmanager
-    def _folder(self, place: Path) -> Iterator[int]:
+    def entry(self, place: Path) -> Iterator[tuple[int, str]]:
+        """Open the parent folder of a place; yield its descriptor and the name in it, `.` for the archive's folder."""
+        if place == self.path:
+            yield self.descriptor, os.curdir
+        else:
+            with self.above(place) as folder:
+                yield folder, place.name
+
+    @contextlib.contextmanager
+    def folder(self, place: Path) -> Iterator[int]:
         """Open a folder; yield its descriptor."""
         names = self.below(place)
         if os.pardir in names:

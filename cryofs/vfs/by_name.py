@@ -47,7 +47,7 @@ class ByName:
             return [self._movie(shown, replacing, stored)]
         own = Shown(name, stored, Node(self._folder / name, None, stored, self._view, found))
         if beside is not None and (shown := beside.shown_name(name)):
-            return [own, self._movie(shown, beside, stored)]
+            return [self._movie(shown, beside, stored), own]
         return [own]
 
     def _movie(self, name: str, kind: AnyProvider, stored: Attributes) -> Shown:

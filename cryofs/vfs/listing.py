@@ -165,6 +165,8 @@ class Listing:
                 continue
             if name in unread:
                 shown = self._by_name.shown(name, found)
+                removed = tree.removed
+                shown = [one for one in shown if not removed.hides(folder.path / one.name, folder.path / name, found)]
             else:
                 shown = self._by_record(folder.path / name, found, inodes.attributes(name, found, view.name), view)
             for place, each in enumerate(shown, 1):
@@ -174,14 +176,19 @@ class Listing:
                     yield entry
 
     def _by_record(self, path: Path, found: os.stat_result, stored: Attributes, view: View) -> list[Shown]:
-        """Return what is shown of a stored file according to its metadata, in the order of a listing."""
+        """Return what is shown of a stored file according to its metadata, in the order of a listing.
+
+        What is derived comes first, so that programs that remove all names in this order find each of them.
+        """
         entries = self._tree.entries
         own = entries.listed(path, found, stored, view)
         if own is None:
             return []
         is_plain = own.node is not None and own.node.kind is None
         beside = entries.listed_beside(path, found, view) if is_plain and not view.stored_files else None
-        return [own] if beside is None else [own, beside]
+        if beside is None or self._tree.removed.hides(path.with_name(beside.name), path, found):
+            return [own]
+        return [beside, own]
 
     def _read_or_skip(self, folder: Node, files: dict[str, os.stat_result]) -> set[str]:
         """Read the metadata of a group, or return the names of the files that are listed by name.

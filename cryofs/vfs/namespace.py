@@ -21,6 +21,7 @@ from cryofs.vfs.facts import Facts
 from cryofs.vfs.io_executor import IoExecutor
 from cryofs.vfs.nodes import Node, made_at, plain_node
 from cryofs.vfs.references import GainReferences
+from cryofs.vfs.removed_names import RemovedNames
 from cryofs.vfs.twins import Twins
 from cryofs.vfs.views import View, view_called
 
@@ -38,13 +39,21 @@ class Tree:
         The archive.
     options : ShowOptions
         Options of the main view.
+
+    Attributes
+    ----------
+    main : View
+        The main view.
+    removed : RemovedNames
+        Names of derived files that are hidden, because a program has removed them.
     """
 
     def __init__(self, root: Root, io: IoExecutor, options: ShowOptions):
         self.root = root
         self.options = options
-        self._main = View("", options)
-        self.entries = Entries(root, io, self._main, lambda folder: self._references.nearest(folder))
+        self.main = View("", options)
+        self.entries = Entries(root, io, self.main, lambda folder: self._references.nearest(folder))
+        self.removed = RemovedNames()
         self._twins = Twins(root, self.entries)
         self._references = GainReferences(root, io, self.entries.needs_references, self.entries.gain)
 
@@ -65,7 +74,7 @@ class Tree:
         StuckError
             Storage did not respond.
         """
-        view, place = self._view_of(path)
+        view, place = self.view_of(path)
         if not view.stored_files and any(map(is_own_name, self.root.below(place))):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         if place == self.root.path:
@@ -85,12 +94,19 @@ class Tree:
         first, _, rest = path.lstrip("/").partition("/")
         return self.root.path / (rest if view_called(first, self.options) else path.lstrip("/"))
 
-    def _view_of(self, path: str) -> tuple[View, Path]:
+    def found(self, path: str) -> Node | None:
+        """Return the node behind a path of the mount, or None if it does not exist."""
+        try:
+            return self.lookup(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def view_of(self, path: str) -> tuple[View, Path]:
         """Return the view and the place in the archive of a path of the mount."""
         first, _, rest = path.lstrip("/").partition("/")
         view = view_called(first, self.options)
         if view is None or self.entries.lstat(self.root.path / first) is not None:
-            return self._main, self.root.path / path.lstrip("/")
+            return self.main, self.root.path / path.lstrip("/")
         return view, self.root.path / rest
 
     def node(self, place: Path, view: View) -> Node | None:
@@ -103,9 +119,13 @@ class Tree:
             # the archived movie may have got its name, and the plain file lost it, since the first look
             or (self._replacing(place, view) if is_movie_name(place.name) else None)
             or self._reference(place, view)
-            or self.entries.beside(place, view)
-            or self.entries.folder_file(place, view)
+            or self.unless_removed(place, self.entries.beside(place, view))
+            or self.unless_removed(place, self.entries.folder_file(place, view))
         )
+
+    def unless_removed(self, place: Path, node: Node | None) -> Node | None:
+        """Return the node of a derived file, or None if a program has removed it."""
+        return None if node is None or self.removed.hides(place, node.path, node.stored) else node
 
     def _replacing(self, place: Path, view: View) -> Node | None:
         """Return the node of the movie that appears under this name in place of its stored file, or None."""
@@ -126,7 +146,7 @@ class Tree:
             if path == place:
                 return node
             attributes = made_at(self.root, place, node.attributes, view, _REFERENCE, by_place=True)
-            return replace(node, attributes=attributes, is_elsewhere=True)
+            return self.unless_removed(place, replace(node, attributes=attributes, is_elsewhere=True))
         return None
 
     def added_names(self, folder: Node, *, has_movies: bool) -> list[str]:
@@ -142,4 +162,4 @@ class Tree:
 
     def added(self, place: Path, view: View) -> Node | None:
         """Return the node of a gain reference or of a file added to the folder of a kind of movies, or None."""
-        return self._reference(place, view) or self.entries.folder_file(place, view)
+        return self._reference(place, view) or self.unless_removed(place, self.entries.folder_file(place, view))

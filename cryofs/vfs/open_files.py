@@ -79,6 +79,11 @@ class PlainFile:
         now = attributes_of(os.fstat(self._source.descriptor))
         return replace(now, inode=found.inode, links=found.links if self._is_made else now.links)
 
+    @property
+    def descriptor(self) -> int:
+        """Descriptor of the file, open for reading."""
+        return self._source.descriptor
+
     def read(self, size: int, offset: int, memory: NDArray[np.uint8] | None = None) -> Bytes:
         """Return bytes of the file; `memory` is not used, because a read may end after its caller stopped waiting."""
         # data in the page cache does not need a thread with a time limit

@@ -45,6 +45,11 @@ class PageKeeper:
         if len(self._sizes) > _KNOWN_NAMES:
             self._sizes.popitem(last=False)
 
+    def forget(self, name: str) -> None:
+        """Forget the pages and the size of a name that belongs to another file now."""
+        self._kept.pop(name, None)
+        self._sizes.pop(name, None)
+
     def lacks_size(self, name: str) -> bool:
         """Return True if a placeholder was reported as the size of `name`."""
         return self._sizes.get(name, 0) is None

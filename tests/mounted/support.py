@@ -2,11 +2,13 @@
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 
+from cryofs.storage.archive_lock import LOCK_NAME
 from tests.privileges import CAN_USE_FUSE
 from tests.support import run_in_process
 
@@ -22,6 +24,14 @@ def is_gone(pid: int) -> bool:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+def wait_for_unlocked(archive: Path) -> None:
+    """Wait until the lock of an archive is released: another mount namespace may have kept a copy of its mount."""
+    until = time.monotonic() + 60
+    while (archive / LOCK_NAME).exists():
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 def archive_copy(session: Path, place: Path) -> Path:

@@ -1,0 +1,40 @@
+"""Handles of the plain files of a writable mount."""
+
+import errno
+import os
+from dataclasses import dataclass
+
+from cryofs.storage import changes
+from cryofs.vfs.attributes import Attributes
+from cryofs.vfs.live_files import LiveFile
+from cryofs.vfs.open_files import PlainFile
+from cryofs.vfs.page_cache_policy import Pages
+
+
+@dataclass(eq=False)
+class Handle:
+    """A handle of a plain file.
+
+    Attributes
+    ----------
+    found : Attributes
+        Attributes at opening, whose inode number stays that of the file.
+    writer : int or None
+        Descriptor of this handle alone, so that errors of late writes are reported to it; None for a reader.
+    is_dirty : bool
+        Whether bytes were written since they were last made durable.
+    """
+
+    live: LiveFile
+    found: Attributes
+    pages: Pages
+    writer: int | None = None
+    is_dirty: bool = False
+
+
+def open_writer(live: LiveFile) -> int:
+    """Return a new descriptor of a plain file, which may have no name any more, for reading and writing."""
+    file = live.file
+    if not isinstance(file, PlainFile):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+    return changes.disk.open_again(file.descriptor)

@@ -1,0 +1,31 @@
+"""Names that programs may not give to files and folders of a writable mount, because they mean something to cryofs."""
+
+import os
+from pathlib import Path
+
+from cryofs.formats.archive_names import SUFFIX, is_movie_name, is_own_name
+from cryofs.movies.provider import ShowOptions
+from cryofs.vfs.archive_root import Root
+from cryofs.vfs.views import view_called
+
+_LONGEST_NAME = 255
+
+
+def refusal(root: Root, place: Path, options: ShowOptions) -> str | None:
+    """Return why a new file, folder or link may not have this place, or None if it may.
+
+    Parameters
+    ----------
+    options : ShowOptions
+        Options of the main view.
+    """
+    name = place.name
+    if is_own_name(name):
+        return "names that begin with .cryofs- belong to cryofs"
+    if name.lower().endswith(SUFFIX) and is_movie_name(name[: -len(SUFFIX)]):
+        return "this is the name of an archived movie"
+    if is_movie_name(name) and len(os.fsencode(name)) + len(SUFFIX) > _LONGEST_NAME:
+        return f"too long for a movie (expected at most {_LONGEST_NAME - len(SUFFIX)} bytes)"
+    if place.parent == root.path and view_called(name, options) is not None:
+        return "this is the name of a view of the mount"
+    return None
