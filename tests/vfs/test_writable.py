@@ -24,7 +24,7 @@ class Recorder(changes.Disk):
         self.room: int | None = None
 
     def sync(self, descriptor: int) -> None:
-        self.synced.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+        self.synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
         if descriptor == self.fails_for:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         super().sync(descriptor)
