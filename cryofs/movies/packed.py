@@ -162,7 +162,7 @@ class PackedProvider(Provider[PackedMetadata, PackedIndex]):
         unpacked = UnpackedSource(source, _packing_of(source), index, context.limited(source))
         if not context.shows_bytes:
             return MrcMovie(path, source=unpacked)
-        return UnpackedFile(unpacked, is_random=index.longest_way <= 2 * _UNIT_BYTES)
+        return UnpackedFile(unpacked, is_random=index.longest_way <= 4 * _UNIT_BYTES)
 
     def describe(self, movie: MrcMovie, path: Path, options: InfoOptions) -> dict[str, Any]:
         """Return the output of `cryofs info`: facts about the movie, and how it is packed."""

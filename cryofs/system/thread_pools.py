@@ -17,7 +17,7 @@ READING_THREADS = 8
 # watch the connection and wait for signals, and two processes of fusermount3.
 _OTHER_TASKS = 11
 # A limit of tasks above this number is not tried out.
-_AMPLE_TASKS = 4096
+_AMPLE_TASKS = 1024
 _REMEDY = "reduce --jobs, or raise the limit (ulimit -u, TasksMax of a service, or pids.max of a control group)"
 
 

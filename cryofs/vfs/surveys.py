@@ -1,7 +1,8 @@
 """Surveys: reading whole files once, because their sizes and seek points are known only afterwards.
 
-Requests wait for a survey as long as it takes. Storage that does not respond ends it, because each of its reads has a
-time limit. The results are kept in the index of the mount.
+Requests wait for a survey as long as it takes, or until their deadline, if the kernel sets one; the survey continues.
+Storage that does not respond ends it, because each of its reads has a time limit. The results are kept in the index of
+the mount.
 
 Threads: safe to call from any thread; each file is surveyed by one thread, for which all others wait.
 """
@@ -17,11 +18,12 @@ from typing import Any
 
 import msgspec
 
-from cryofs.errors import ChangedError, FormatError
+from cryofs.errors import ChangedError, FormatError, StuckError
 from cryofs.movies.provider import Provider
 from cryofs.movies.registry import AnyProvider
 from cryofs.storage.byte_source import ByteSource, LocalFile
 from cryofs.storage.file_state import FileState, state_of
+from cryofs.system import deadlines
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.damage import Damage, is_settled, or_damage
 from cryofs.vfs.facts import Facts, UnsurveyedError
@@ -146,7 +148,15 @@ class Surveys:
                 if self._pool is None:
                     self._pool = ThreadPoolExecutor(_AT_ONCE, "survey")
                 running = self._running[state] = self._pool.submit(self._survey, kind, path, state)
-        return running.result()
+        try:
+            return running.result(deadlines.seconds_left())
+        except TimeoutError:
+            if running.done():
+                return running.result()
+            name = self._root.name_of(path)
+            raise StuckError(
+                f"{name}: still being unpacked for the first time, longer than this kernel gives a request; retry later"
+            ) from None
 
     def _survey(self, kind: AnyProvider, path: Path, state: FileState) -> Any:
         try:

@@ -34,6 +34,7 @@ BEGINNINGS = {
     "archive-a-session.md": "rm -r /archive/session",
     "session-in-progress.md": "rm -r /archive/session",
     "eer.md": "mkdir /mnt/movies",
+    "where-cryofs-runs.md": "mkdir /mnt/movies",
     "operations.md": f"ln -s {sys.prefix} /opt/cryofs; mkdir /mnt/movies; cryofs mount /archive/session /mnt/movies",
 }
 

@@ -7,6 +7,7 @@ import lzma
 import random
 import struct
 import sys
+import zlib
 from collections.abc import Callable
 
 import xz
@@ -24,6 +25,13 @@ SKIPPABLE = struct.pack("<II", 0x184D2A53, 5) + b"notes"
 def in_parts(pack: Pack, size: int) -> Pack:
     """Return a function that packs parts of this size, one after the other, as pbzip2, pigz -i and pzstd do."""
     return lambda data: b"".join(pack(data[at : at + size]) for at in range(0, max(1, len(data)), size))
+
+
+def gzip_of_many_blocks(data: bytes) -> bytes:
+    """Pack into a member of blocks of all kinds, which end at any bit."""
+    packer = zlib.compressobj(6, zlib.DEFLATED, 31)
+    parts = [packer.compress(data[at : at + 50_000]) + packer.flush(zlib.Z_BLOCK) for at in range(0, len(data), 50_000)]
+    return b"".join(parts) + packer.flush()
 
 
 def piped_zstd(data: bytes) -> bytes:
@@ -59,6 +67,7 @@ WAYS: dict[str, tuple[str, Pack]] = {
     "gzip stored": (".gz", lambda data: gzip.compress(data, 0)),
     "pigz -i": (".gz", in_parts(gzip.compress, 400_000)),
     "gzip of an empty file, then another": (".gz", lambda data: gzip.compress(b"") + gzip.compress(data)),
+    "gzip of blocks of any number of bits": (".gz", gzip_of_many_blocks),
     "gzip on tape": (".gz", lambda data: gzip.compress(data) + bytes(1000)),
     "xz": (".xz", lzma.compress),
     "xz without checksum": (".xz", lambda data: lzma.compress(data, check=lzma.CHECK_NONE)),

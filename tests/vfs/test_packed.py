@@ -13,6 +13,7 @@ from cryofs.config.settings import Size
 from cryofs.errors import CryofsError, FormatError, StuckError
 from cryofs.movies.packed import PACKED
 from cryofs.storage.byte_source import LocalFile
+from cryofs.system import deadlines
 from cryofs.vfs import damage
 from cryofs.vfs.file_system import FileSystem
 from cryofs.vfs.index_db import index_path
@@ -192,6 +193,23 @@ def test_waiting_requests_share_one_survey(tmp_path: Path, surveys: list[str]) -
         for thread in threads:
             thread.join()
     assert found == [len(data)] * 8
+    assert len(surveys) == 1
+
+
+def test_a_request_with_a_deadline_leaves_the_survey_to_the_next(
+    tmp_path: Path, surveys: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, go_on = sample(300_000), threading.Event()
+    write_packed(tmp_path, "a.mrc", "bzip2", data)
+    survey = type(PACKED).survey
+    monkeypatch.setattr(type(PACKED), "survey", lambda self, source: go_on.wait(20) and survey(self, source))
+    with serving(tmp_path) as files:
+        for ask in (files.attributes, files.open):
+            with deadlines.within(0.1), pytest.raises(StuckError, match="still being unpacked for the first time"):
+                ask("/a.mrc")
+        go_on.set()
+        with deadlines.within(20):
+            assert content(files, "/a.mrc") == data
     assert len(surveys) == 1
 
 
