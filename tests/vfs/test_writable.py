@@ -9,7 +9,7 @@ import pytest
 
 from cryofs.config.settings import Settings
 from cryofs.storage import changes
-from cryofs.vfs.name_changes import Caller
+from cryofs.vfs.callers import Caller
 from cryofs.vfs.writable import WritableFileSystem
 
 CALLER = Caller(os.geteuid(), os.getegid())
