@@ -140,7 +140,7 @@ def main() -> None:
     if unknown := set(chosen) - set(names):
         parser.error(f"unknown case {', '.join(sorted(unknown))}; valid cases: {', '.join(names)}")
     # compile changed kernels first, so that no measured time includes it
-    run([sys.executable, "-m", "cryofs.kernels.warm_up"], Path(__file__).parents[1])
+    run([sys.executable, "-m", "cryofs", "warm"], Path(__file__).parents[1])
     with tempfile.TemporaryDirectory(prefix="cryofs-bench-") as temporary:
         folder = (arguments.folder or Path(temporary)).absolute()
         bench = Bench(folder, arguments.runs, arguments.small, arguments.minutes)

@@ -22,6 +22,7 @@ from cryofs.movies import registry
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.packed import packed_stream
+from cryofs.storage.coarse_times import is_same_time
 from cryofs.storage.file_state import state_of
 
 _SAFE = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
@@ -172,7 +173,7 @@ class Comparer:
         here, stored = guard.before, guard.stored
         if stored.kind is not ShownKind.MOVIE:
             found = stored.found
-            reasons = attribute_differences(here, found.st_mode, found.st_mtime_ns, found.st_size)
+            reasons = attribute_differences(here, found.st_mode, found.st_mtime_ns, found.st_size, self._archive)
             if here.st_size == found.st_size:
                 reasons += _at(file_difference(guard.source_bytes, guard.stored_bytes, on_bytes))
             return reasons
@@ -234,14 +235,23 @@ class _Progress:
         self._report(max(self.total - self._done, 0))
 
 
-def attribute_differences(here: os.stat_result, mode: int, mtime_ns: int, size: int | None = None) -> list[str]:
-    """Return the differences in mode, modification time and, if `size` is given, size, as text."""
+def attribute_differences(
+    here: os.stat_result, mode: int, mtime_ns: int, size: int | None = None, archive: Path | None = None
+) -> list[str]:
+    """Return the differences in mode, modification time and, if given, size.
+
+    Parameters
+    ----------
+    archive : Path, optional
+        Set if the time is that of a file of this archive, whose storage may have rounded it.
+    """
     reasons = []
     if size is not None and here.st_size != size:
         reasons.append(f"size: expected {size} bytes, got {here.st_size}")
     if stat.S_IMODE(here.st_mode) != stat.S_IMODE(mode):
         reasons.append(f"mode: expected {stat.S_IMODE(mode):04o}, got {stat.S_IMODE(here.st_mode):04o}")
-    if here.st_mtime_ns != mtime_ns:
+    is_same = here.st_mtime_ns == mtime_ns if archive is None else is_same_time(mtime_ns, here.st_mtime_ns, archive)
+    if not is_same:
         reasons.append(f"modification time: expected {_time(mtime_ns)}, got {_time(here.st_mtime_ns)}")
     return reasons
 

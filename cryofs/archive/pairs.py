@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
 from cryofs.archive.progress import as_cryofs_error
 from cryofs.archive.shown import Shown, ShownKind, is_renamed_movie, kind_of, renamed_movie, shown_in, states_in
 from cryofs.errors import CryofsError
+from cryofs.execution.parts import Part
 from cryofs.formats.archive_names import is_own_name
 from cryofs.movies import registry
 from cryofs.storage.checksum_lists import LIST_NAME
@@ -201,6 +202,26 @@ class _Scanner:
             self._found.unlike.append(pair)
             if kind is ShownKind.LINK:
                 self._found.unmatched_links.append(pair.source)
+
+
+def part_of_scan(found: Scan, part: Part, source: Path, archive: Path) -> Scan:
+    """Return the pairs and missing names of a part; links of the archive and folders are complete, for the checks."""
+
+    def of_part(pairs: list[Pair]) -> list[Pair]:
+        return [pair for pair in pairs if part.has(pair.name)]
+
+    def is_own(missing: Missing) -> bool:
+        return part.has(missing.path.relative_to(archive if missing.side is Side.SOURCE else source))
+
+    return replace(
+        found,
+        files=of_part(found.files),
+        links=of_part(found.links),
+        folders=of_part(found.folders),
+        unlike=of_part(found.unlike),
+        followed=of_part(found.followed),
+        missing=list(filter(is_own, found.missing)),
+    )
 
 
 def is_one_inode(one: os.stat_result, other: os.stat_result) -> bool:

@@ -16,9 +16,11 @@ from cryofs.cli.parameters import (
     gain_orientation_option,
     jobs_option,
     json_option,
+    part_option,
 )
 from cryofs.config.choices import CompressionChoice, EerChoice, GainOrientation, NarrowChoice
 from cryofs.errors import FullDiskError
+from cryofs.execution.parts import Part
 from cryofs.text import percent, printable, size_text
 
 if TYPE_CHECKING:
@@ -84,6 +86,15 @@ _LABELS = {
 @click.option("--unpack", is_flag=True, help="Store the movies in .mrc.bz2, .gz, .xz and .zst files, not these files.")
 @click.option("--follow-links", is_flag=True, help="Archive the targets of links that point outside SOURCE.")
 @click.option("--keep-links", is_flag=True, help="Store links that point outside SOURCE as links.")
+@part_option("Archive")
+@click.option(
+    "--gain-wait",
+    type=click.FloatRange(0),
+    default=60,
+    show_default=True,
+    metavar="MINUTES",
+    help="With --part: how long to wait for the gain reference that part 1 estimates.",
+)
 @click.option("--strict", is_flag=True, help="Exit with 1 if a movie was kept as a plain copy or a file looks damaged.")
 @break_lock_option
 @click.option("--verbose", is_flag=True, help="Print a row for each frame of a gain estimate.")
@@ -106,6 +117,8 @@ def command(
     unpack: bool,
     follow_links: bool,
     keep_links: bool,
+    part: Part,
+    gain_wait: float,
     strict: bool,
     break_lock: bool,
     verbose: bool,
@@ -119,6 +132,9 @@ def command(
     become 5 % smaller are copied. With --eer tiff, only the fractions of EER files are stored, which are smaller but
     cannot restore the EER file. Each file is read back and compared with its original before it gets its final name, so
     an interrupted run can be continued with --only-do-unfinished.
+
+    Several processes can share the work, on several machines too: each archives one part (--part). Part 1 estimates the
+    gain, and the others wait for the reference.
 
     Links that point outside SOURCE are stored as links and reported, and the exit code is 1, unless --follow-links or
     --keep-links is given.
@@ -143,6 +159,8 @@ def command(
         jobs=jobs,
         links="follow" if follow_links else "keep" if keep_links else "report",
         strict=strict,
+        part=part,
+        gain_wait=60 * gain_wait,
         break_lock=break_lock,
     )
     with Reporter() as reporter:

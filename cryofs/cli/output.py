@@ -4,6 +4,7 @@ Progress is a bar on a terminal and one line per finished file elsewhere. With `
 JSON object and nothing else.
 """
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, Self
 
 from cryofs.error_hints import explain
 from cryofs.errors import SettingsError
+from cryofs.system import notices
 from cryofs.text import percent, printable, size_text
 
 
@@ -62,6 +64,7 @@ class Reporter:
         )
         self._progress = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
         self._task: Any = None
+        self._notices = contextlib.ExitStack()
 
     def begin(self, description: str, total: int) -> None:
         """Show a progress bar for `total` units of work."""
@@ -81,12 +84,14 @@ class Reporter:
         self._console.print(f"cryofs: {one_line(error)}")
 
     def __enter__(self) -> Self:
+        self._notices.enter_context(notices.shown(self.line))
         self._progress.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._notices.close()
         self._progress.stop()
         sys.stderr.flush()
 

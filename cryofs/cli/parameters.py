@@ -8,6 +8,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from cryofs.config.choices import EerUpsampling, GainOrientation
+from cryofs.execution.parts import WHOLE, Part, part_of
 from cryofs.system.resources import usable_cores
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -60,6 +61,27 @@ def json_option(help: str = "Print the result as JSON.") -> Decorator:  # noqa: 
 def files_argument(name: str, metavar: str, help: str) -> Decorator:  # noqa: A002
     """Return the decorator for one or more paths, passed as a tuple."""
     return click.argument(name, type=PATH, nargs=-1, required=True, metavar=f"{metavar}...", help=help)
+
+
+class _PartType(click.ParamType[Part]):
+    """Parse a part of a run."""
+
+    name = "part"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Part:
+        return value if isinstance(value, Part) else part_of(value)
+
+
+def part_option(what: str) -> Decorator:
+    """Return the decorator for --part; `what` completes its help."""
+    return click.option(
+        "--part",
+        type=_PartType(),
+        default=WHOLE,
+        show_default="everything",
+        metavar="I/N|auto",
+        help=f"{what} only part I of N, counted from 1; auto takes it from MPI, a Slurm array or srun.",
+    )
 
 
 def break_lock_option(command: Callable[..., Any]) -> Callable[..., Any]:

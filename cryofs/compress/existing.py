@@ -18,6 +18,7 @@ from cryofs.storage import checksum_lists
 from cryofs.storage.atomic_file import regular_file
 from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.checksums import file_sha256
+from cryofs.storage.coarse_times import is_same_time
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,15 @@ def is_done(target: Path, info: MovieInfo, references: References) -> bool:
 
 
 def is_copy(source: Path, target: Path) -> bool:
-    """Return True if a file of the archive has the size and modification time of a source."""
+    """Return True if a file of the archive has the size and modification time of a source, as far as storage keeps it.
+
+    Storage may round times; see `cryofs.storage.coarse_times`.
+    """
     there = regular_file(target)
     here = source.stat()
-    return there is not None and (here.st_size, here.st_mtime_ns) == (there.st_size, there.st_mtime_ns)
+    if there is None or here.st_size != there.st_size:
+        return False
+    return is_same_time(there.st_mtime_ns, here.st_mtime_ns, target.parent)
 
 
 def replaced_text(target: Path, size: int, mtime_ns: int) -> str:

@@ -1,7 +1,7 @@
 """Select the movies that a run stores, provide their gain references, and record the outcomes."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
@@ -13,12 +13,14 @@ from cryofs.compress.gain_warnings import gain_warnings
 from cryofs.compress.ledger import Ledger
 from cryofs.compress.movie_executor import MovieExecutor
 from cryofs.compress.movie_task import Archiver, CompressOptions, Stored
+from cryofs.compress.part_gains import PartGains
 from cryofs.compress.plain_copies import original_target, plain_job, plain_target, remove_plain_copy
 from cryofs.compress.row_blocks import Workers
 from cryofs.compress.session_gains import SessionGains
 from cryofs.errors import CryofsError, FormatError, FullDiskError, NotSmallerError
 from cryofs.execution.messages import Done, Failed
 from cryofs.storage.checksum_lists import ChecksumLists
+from cryofs.system.notices import notice
 
 
 class Movies:
@@ -44,21 +46,48 @@ class Movies:
         """Close all open movies."""
         self._archiver.sources.close()
 
-    def store(self, jobs: Sequence[Job]) -> None:
-        """Store all movies that the archive lacks; write each gain reference before the first movie that needs it."""
+    def store(self, jobs: Sequence[Job], elsewhere: Sequence[Job] = ()) -> None:
+        """Store all movies that are not yet in the archive; write the gain reference of a movie before the movie.
+
+        Parameters
+        ----------
+        elsewhere : sequence of Job
+            Movies that other parts of the run store.
+        """
         listener = self._ledger.listener
         wanted = self._unfinished(jobs)
         listener.begin(len(wanted), sum(info.shape[0] for info in wanted.values()))
         for warning in gain_warnings(self._options, wanted):
             listener.note(warning)
         if self._options.gain == "auto":
-            self._gains.estimate_missing([info for job, info in wanted.items() if job.kind.is_original])
+            self._provide_gains(wanted, elsewhere)
         for damaged in self._archiver.references.damaged:
             listener.note(f"{damaged} (not used in this run)")
         stored = self._executor.store_all(list(wanted), lambda progress: listener.frames(progress.count))
         with contextlib.closing(stored) as outcomes:
             for job, outcome in outcomes:
                 self._finish(job, outcome)
+
+    def _provide_gains(self, wanted: dict[Job, MovieInfo], elsewhere: Sequence[Job]) -> None:
+        """Estimate gain references, or wait for part 1; report movies for which it did not come as failed."""
+        options, note = self._options, self._ledger.listener.note
+        gains = PartGains(self._archive, options.part, options.gain_wait, self._gains, note)
+        others = dict(self._inspected(elsewhere)) if options.part.number == 1 else {}
+        for job, error in gains.provide(wanted, others).items():
+            del wanted[job]
+            self._archiver.sources.release(job)
+            self._ledger.fail(job.source, error, job)
+
+    def _inspected(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, MovieInfo]]:
+        """Yield facts about movies of other parts, which report movies that cannot be read."""
+        for job in jobs:
+            with contextlib.suppress(CryofsError, OSError), self._archiver.sources.open(job) as movie:
+                info = inspect(movie, job.source)
+                done = self._options.only_do_unfinished and is_done(
+                    self._archive / job.target, info, self._archiver.references
+                )
+                if not done:
+                    yield job, info
 
     def record_references(self) -> None:
         """Add the gain references that movies of this run need to the checksum list."""
@@ -124,7 +153,12 @@ class Movies:
         match outcome:
             case Done(stored):
                 self._ledger.done(job)
-                self._count(job, stored)
+                for condition, text in stored.notices:
+                    notice(condition, text)
+                if stored.is_done:
+                    self._ledger.summary.skipped += 1
+                else:
+                    self._count(job, stored)
                 try:
                     self._remove_plain_copy(job)
                 except (CryofsError, OSError) as error:

@@ -19,6 +19,7 @@ from cryofs.errors import ArchiveError, CryofsError, FormatError, FullDiskError,
 from cryofs.formats.archive_names import archived_name, is_movie_name
 from cryofs.movies.registry import unpackable_name
 from cryofs.storage import atomic_file, file_links
+from cryofs.storage.folders import make_writable
 
 
 class Others:
@@ -89,6 +90,7 @@ class Others:
     def _store_file(self, job: Job, target: Path) -> None:
         source = job.source
         first = self._first_name(source, target)
+        make_writable(target.parent)
         if self._options.only_do_unfinished and self._copies.is_done(source, target):
             self._summary.up_to_date += 1
             self._summary.kept_plain += job in self._plain

@@ -133,8 +133,8 @@ def remove_plain_copy(archived: Path, plain: Path, source: Path) -> str | None:
         The file is not a copy, or was changed since it was copied, and differs from the source.
     """
     if plain.is_symlink():
-        # an earlier run stored a link under this name
-        changes.disk.remove(plain)
+        # an earlier run stored a link under this name; another run may remove it at the same time
+        changes.disk.remove(plain, missing_ok=True)
         atomic_file.sync_folder(plain.parent)
         return None
     held = held_movie(archived)

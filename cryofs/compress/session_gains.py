@@ -70,15 +70,27 @@ class SessionGains:
                 groups[info.mode == MODE_FLOAT32, info.shape[1:]].append(info)
         # the reference of most movies of the run gets the plain name
         for (is_float, _), same in sorted(groups.items(), key=lambda item: -sum(info.bytes for info in item[1])):
-            waiting = [info for info in (same if is_float else self._scaled(same)) if not self._fits(info)]
+            waiting = [info for info in (same if is_float else self._scaled(same)) if not self.fits(info)]
             while waiting and sum(info.shape[0] for info in waiting) >= _LEAST_FRAMES[waiting[0].mode]:
                 estimated = self._estimate([info.path for info in waiting], is_float=is_float)
                 # each attempt removes a movie, so the loop ends even if no reference fits
                 first, *waiting = waiting
-                if estimated and self._fits(first, estimated.reference):
+                if estimated and self.fits(first, estimated.reference):
                     added = self._references.add(estimated.reference, estimated.pixel_size)
                     self._note(estimated.report(added.record.name))
-                    waiting = [info for info in waiting if not self._fits(info)]
+                    waiting = [info for info in waiting if not self.fits(info)]
+
+    def candidates(self, infos: Iterable[MovieInfo]) -> list[MovieInfo]:
+        """Return the movies that need a gain reference, by their values if they are integers."""
+        groups = defaultdict(list)
+        for info in infos:
+            if info.mode in _LEAST_FRAMES:
+                groups[info.mode == MODE_FLOAT32, info.shape[1:]].append(info)
+        return [info for (is_float, _), same in groups.items() for info in (same if is_float else self._scaled(same))]
+
+    def look_again(self) -> None:
+        """Look for references that other runs have written since."""
+        self._references.reload()
 
     def _scaled(self, infos: Sequence[MovieInfo]) -> Sequence[MovieInfo]:
         """Return the movies of scaled counts among movies of integers; none if three of them have other values."""
@@ -109,7 +121,7 @@ class SessionGains:
         reference = GainReference(scaled.reference)
         return _Estimated(reference, scaled.pixel_size, len(scaled.paths), scaled.frames, without)
 
-    def _fits(self, info: MovieInfo, reference: GainReference | None = None) -> bool:
+    def fits(self, info: MovieInfo, reference: GainReference | None = None) -> bool:
         """Return True if `reference` fits a movie; if it is None, return True if any reference of the archive does."""
         known = self._references.of_size(info.shape[1:])
         if reference is None and not known:

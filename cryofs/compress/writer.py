@@ -119,7 +119,7 @@ def write_movie(
     Parameters and errors are those of `archive_movie`. The caller checks that the movie is unchanged.
     """
     mode = stat.S_IMODE(movie.stat.st_mode)
-    # writable until complete, because some file systems lock only writable files, and locks reveal stale drafts
+    # the draft of a private movie is private too
     changes.disk.set_mode(made.file.fileno(), mode | stat.S_IWUSR)
     written = Written()
     while True:

@@ -5,7 +5,6 @@ each folder.
 """
 
 import contextlib
-import fcntl
 import os
 import shutil
 import stat
@@ -25,7 +24,7 @@ from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.registry import identify
 from cryofs.movies.twins import Counts, conflict
 from cryofs.storage.archive_lock import holders, is_of_this_boot
-from cryofs.storage.atomic_file import DRAFT_PREFIX
+from cryofs.storage.atomic_file import DRAFT_PREFIX, is_stale
 from cryofs.storage.hidden_files import HIDDEN_PREFIX
 from cryofs.storage.journal import JOURNAL_NAME, read_journal
 from cryofs.system.mount_table import MOUNT_TABLE, is_remote, mount_of, mount_table
@@ -307,13 +306,11 @@ def _examine(path: Path, seen: Survey) -> None:
 
 
 def _is_stale(draft: Path) -> bool:
-    """Return True if no process holds the lock of a draft, so that its run has ended."""
+    """Return True if no run uses a draft any more."""
     try:
-        with draft.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return is_stale(draft)
     except OSError:
         return False
-    return True
 
 
 def _sums(library: GainLibrary, paths: Iterable[Path]) -> set[str]:

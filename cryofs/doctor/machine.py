@@ -44,6 +44,7 @@ def check_machine(root: Path = ROOT) -> list[Finding]:
         "memory": lambda: check_memory(root),
         "cores": lambda: check_cores(root),
         "open files": lambda: check_open_files(root),
+        "compiled code": check_compiled_code,
     }
     return [finding for name, check in checks.items() for finding in run_check(name, check)]
 
@@ -209,6 +210,25 @@ def check_open_files(root: Path = ROOT) -> Finding:
             f"raise the limit before mounting (ulimit -n {_OPEN_FILES}, limits.conf(5), or LimitNOFILE= of a service)",
         )
     return ok(f"open files: {'no limit' if limit is None else limit} for a mount")
+
+
+def check_compiled_code() -> Finding:
+    """Check that the program is compiled for this processor, so that commands start at once."""
+    # imports numba, which takes half a second
+    from cryofs.codecs import compiled
+    from cryofs.kernels import warm_up  # noqa: F401 - imports all kernels
+
+    stored = compiled.stored()
+    if stored.for_all == stored.kernels:
+        return ok("compiled code: used from the folders of the program, for all users")
+    missing = stored.kernels - stored.for_all - stored.for_user
+    if not missing:
+        return ok(f"compiled code: used from {stored.own[0].parent}, for this user")
+    return warning(
+        f"compiled code: missing for {missing} of {stored.kernels} kernels on this type of processor, so the next "
+        "command compiles them",
+        "run cryofs warm, as the owner of the installation if others use it too",
+    )
 
 
 def _fuse_conf(root: Path) -> str:

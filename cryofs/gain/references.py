@@ -28,7 +28,7 @@ from cryofs.movies import gain_library
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.source import SourceMovie
 from cryofs.storage import checksum_lists
-from cryofs.storage.atomic_file import regular_file, write_file
+from cryofs.storage.atomic_file import NoHardLinksError, regular_file, write_file
 
 # Maximum number of frames of an estimate, so that a movie without a stable estimate does not delay the run.
 _MAX_FRAMES = 1000
@@ -57,17 +57,26 @@ class References:
         # SHA-256 of files that have been read
         self._intact: dict[Path, str] = {}
         self.damaged: list[CryofsError] = []
+        self._listed: set[Path] = set()
 
     @cached_property
     def _known(self) -> list[Reference]:
         """References of the archive, loaded at the first access; damaged files are skipped and listed in `damaged`."""
         known = []
-        for path in self._library.paths(self._root):
+        paths = list(self._library.paths(self._root))
+        self._listed = set(paths)
+        for path in paths:
             try:
                 known.append(self._load(path))
             except CryofsError as error:
                 self.damaged.append(error)
         return known
+
+    def reload(self) -> None:
+        """Forget the loaded references if another run has written one since."""
+        if set(self._library.paths(self._root)) != self._listed:
+            self.__dict__.pop("_known", None)
+            self.damaged.clear()
 
     def of_size(self, shape: tuple[int, int]) -> list[Reference]:
         """Return all references with a frame size (ny, nx)."""
@@ -75,9 +84,11 @@ class References:
 
     def provides(self, folder: Path, needed: Gain) -> bool:
         """Return True if readers find the needed reference for movies in a folder of the archive."""
-        if folder not in self._sums:
+        path = self._sums.get(folder, {}).get(needed.sha256)
+        if path is None:
+            # another run may have written it since
             self._sums[folder] = {self._library.sha256(path): path for path in self._library.paths(folder)}
-        path = self._sums[folder].get(needed.sha256)
+            path = self._sums[folder].get(needed.sha256)
         if path is not None:
             self._intact[path] = needed.sha256
         return path is not None
@@ -176,14 +187,15 @@ class References:
     def _write(self, data: bytes, first: str, later: Callable[[str], str]) -> Path:
         """Write a reference under the first free name, unless an equal file exists; return the path.
 
-        Concurrent runs may call this at the same time.
+        Concurrent runs may write references at the same time. Without hard links, which give a free name to one of
+        them only, the name contains the checksum.
         """
         target, sha256 = self._root / first, gain_library.bytes_sha256(data)
         try:
             if not _has(target, data):
                 with checksum_lists.replacing(target, sha256):
                     write_file(target, data, new=True)
-        except FileExistsError:
+        except (FileExistsError, NoHardLinksError):
             if not _has(target, data):
                 target = self._root / later(sha256)
                 # the name contains the checksum, so a file with other content is damaged and is replaced

@@ -26,7 +26,7 @@ from cryofs.gain.samples import take_samples
 from cryofs.gain.scaled import step_of
 from cryofs.movies.mrc import MrcMovie
 from cryofs.storage import changes
-from cryofs.storage.atomic_file import Draft
+from cryofs.storage.atomic_file import Draft, forget
 from cryofs.storage.file_state import FileState, state_of
 
 _USER = "user."
@@ -138,6 +138,9 @@ class MakeDrafts:
             except BaseException:
                 changes.disk.remove(made.path, missing_ok=True)
                 raise
+            finally:
+                # from here on it belongs to the process that publishes it
+                forget(made.path)
 
     def _reference(self, movie: MrcMovie) -> Reference | None:
         is_float = movie.mrc_header.mode == MODE_FLOAT32

@@ -9,8 +9,9 @@ value decides, because few steps are common to two values.
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from cryofs.codecs.compiled import compiled
 
 # Weight of a mismatch in agreeing values; the reliability of a pixel that starts over is minus this.
 _MISMATCH_COST = 4
@@ -79,7 +80,7 @@ class LatticeEstimate:
         return statistics
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _update(values, low, high, reliability, limits, statistics):  # type: ignore[no-untyped-def]
     frames, rows, nx = values.shape
     seen = np.empty(nx, np.int32)
@@ -95,7 +96,7 @@ def _update(values, low, high, reliability, limits, statistics):  # type: ignore
             _update_row(values[frame, row], seen[:found], *state, limits, statistics[frame])
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _update_row(values, seen, low, high, reliability, limits, statistics):  # type: ignore[no-untyped-def]
     """Process the values that are not 0, at the places `seen`."""
     typical, below, above = limits
@@ -137,7 +138,7 @@ def _update_row(values, seen, low, high, reliability, limits, statistics):  # ty
     statistics[BECAME_RELIABLE] += became_reliable
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _first(value, typical, below, above):  # type: ignore[no-untyped-def]
     """Return the interval of the step from the first value of a pixel; 0 if its count is not clear."""
     count = np.rint(value / typical)
@@ -146,7 +147,7 @@ def _first(value, typical, below, above):  # type: ignore[no-untyped-def]
     return np.float32((value - below) / count), np.float32((value + above) / count)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _joined(before, value, first, last, limits):  # type: ignore[no-untyped-def]
     """Narrow the interval of the step with the value before; find it from both values if it is 0."""
     typical, below, above = limits
@@ -158,7 +159,7 @@ def _joined(before, value, first, last, limits):  # type: ignore[no-untyped-def]
     return narrower if narrower[0] <= narrower[1] else (first, last)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _common(one, other, typical, below, above):  # type: ignore[no-untyped-def]
     """Return the interval of the step nearest to the typical one that two values have in common; 0 if there is none."""
     best_first = best_last = np.float32(0)

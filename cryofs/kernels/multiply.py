@@ -6,8 +6,10 @@ NumPy needs two passes, and a mount computes values twice for each read.
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numpy.typing import NDArray
+
+from cryofs.codecs.compiled import compiled_for
 
 _INTEGERS = (types.uint8, types.int8, types.uint16, types.int16)
 _VALUES = (types.uint16, types.int16)
@@ -23,7 +25,7 @@ _SIGNATURES = [
 ]
 
 
-@njit(_SIGNATURES, nogil=True, cache=True, error_model="numpy")
+@compiled_for(*_SIGNATURES)
 def _multiply(counts, gain, nx, first, values):  # type: ignore[no-untyped-def]
     """Compute `values` from the flat index `first` on; `counts` and `gain` have the same rows in opposite order."""
     rows = len(counts) // nx
@@ -71,7 +73,7 @@ _ROUNDED_SIGNATURES = [
 ]
 
 
-@njit(_ROUNDED_SIGNATURES, nogil=True, cache=True, error_model="numpy")
+@compiled_for(*_ROUNDED_SIGNATURES)
 def _multiply_rounded(counts, gain, nx, numbers, values):  # type: ignore[no-untyped-def]
     scale, first, second, top = numbers
     zero = np.float32(0)

@@ -5,8 +5,8 @@ become counts; all others are exceptions.
 """
 
 import numpy as np
-from numba import njit
 
+from cryofs.codecs.compiled import compiled
 from cryofs.kernels.from_counts import SHIFT
 
 _SHIFT = SHIFT
@@ -18,7 +18,7 @@ _MAX_COUNT = np.float32(65535)
 _PIECE = 512
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def divide_integers(values, bits, gain, numbers, stored, limit):  # type: ignore[no-untyped-def]
     """Convert values to counts in `stored`, rows in reverse order, and return figures and exceptions.
 
@@ -80,7 +80,7 @@ def divide_integers(values, bits, gain, numbers, stored, limit):  # type: ignore
     return int(max(highest, highest_exception)), beyond, positions[:found], originals[:found], steps[:found]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _count(value, factor, lean, limit):  # type: ignore[no-untyped-def]
     """Return the count nearest to a value, from 0 to a limit, as float32."""
     quotient = (np.float32(value) + lean) / factor
@@ -90,7 +90,7 @@ def _count(value, factor, lean, limit):  # type: ignore[no-untyped-def]
     return (quotient + _SHIFT) - _SHIFT
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _restored(count, factor, offset, back, top):  # type: ignore[no-untyped-def]
     product = count * factor
     product = product if product > _ZERO else _ZERO
@@ -98,7 +98,7 @@ def _restored(count, factor, offset, back, top):  # type: ignore[no-untyped-def]
     return np.int32((product + offset) - back)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def doubled(array):  # type: ignore[no-untyped-def]
     """Return a copy of the array with twice its length."""
     longer = np.empty(2 * len(array), array.dtype)

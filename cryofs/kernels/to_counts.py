@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from cryofs.codecs.compiled import compiled
 from cryofs.kernels.from_counts import Arithmetic, ExceptionValues, GainReference, array_in, widen
 from cryofs.kernels.rounded import divide_integers, doubled
 
@@ -103,7 +103,7 @@ def divide(
     return Counts(stored, exceptions, int(beyond), 0, int(highest))
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _divide(values, gain, detail, arithmetic, stored, limit):  # type: ignore[no-untyped-def]
     """Convert values to counts in `stored`, and return statistics and exceptions.
 
@@ -164,7 +164,7 @@ def _divide(values, gain, detail, arithmetic, stored, limit):  # type: ignore[no
     return highest_count, beyond, positions[:found], originals[:found], steps[:found]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _restore(shifted, gain, detail, arithmetic, restored):  # type: ignore[no-untyped-def]
     """Compute the values of counts in the same way as `GainReference.restore`."""
     if arithmetic == _DOUBLE:
@@ -179,7 +179,7 @@ def _restore(shifted, gain, detail, arithmetic, restored):  # type: ignore[no-un
             restored[x] = (shifted[x] - _SHIFT_F4) * gain[x]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _collect(values, restored, start, positions, originals, steps):  # type: ignore[no-untyped-def]
     """Write the positions, bits and steps of values that counts do not restore; positions begin at `start`."""
     bits, restored_bits = values.view(np.uint32), restored.view(np.uint32)
@@ -194,7 +194,7 @@ def _collect(values, restored, start, positions, originals, steps):  # type: ign
         found += 1
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _count(value, gain, detail, arithmetic):  # type: ignore[no-untyped-def]
     """Return the true count of a value outside the range of the stored type, or 0 if the value is not a count.
 

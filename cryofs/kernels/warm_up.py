@@ -1,11 +1,8 @@
-"""Load or compile all kernels in advance.
-
-`python -m cryofs.kernels.warm_up` compiles all kernels that have no cached machine code.
-"""
+"""Load all kernels; those without stored code are compiled (`cryofs warm`)."""
 
 import numpy as np
 
-from cryofs.codecs import huffman_decoder, huffman_encoder, lzw_kernels
+from cryofs.codecs import huffman_decoder, huffman_encoder, lzw_kernels, registry
 from cryofs.kernels import eer_events, multiply, to_counts
 from cryofs.kernels.from_counts import Arithmetic, GainReference
 from cryofs.kernels.gain_estimate import GainEstimate
@@ -32,8 +29,5 @@ def load() -> None:
     huffman_decoder.load()
     lzw_kernels.decode(lzw_kernels.encode(data), data)
     eer_events.load()
+    registry.load_compiled()
     multiply.multiply(np.ones((2, 3), np.uint8), values, 0, values.reshape(-1))
-
-
-if __name__ == "__main__":
-    load()

@@ -9,6 +9,7 @@ A holder makes its file first and looks for others then, so of two that begin at
 """
 
 import contextlib
+import errno
 import fcntl
 import functools
 import io
@@ -30,11 +31,13 @@ import msgspec
 
 from cryofs.errors import ArchiveError
 from cryofs.storage import changes
-from cryofs.storage.atomic_file import OWN_PREFIX, naming, no_locks
+from cryofs.storage.atomic_file import OWN_PREFIX, naming
 
 LOCK_NAME = OWN_PREFIX + "lock"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _MACHINE_ID = Path("/etc/machine-id")
+# ENOLCK: NFS without a lock service.
+_NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 # A holder's file before it is locked and complete.
 _NEW = "."
 
@@ -242,7 +245,7 @@ def _lock(file: io.BufferedIOBase) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        if not no_locks(error):
+        if error.errno not in _NO_LOCKS:
             raise
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from cryofs.errors import ArchiveError, CryofsError, DamagedError
 from cryofs.storage import locked_file
 from cryofs.storage.checksum_lines import BadLine, Lines, Seen, parse
+from cryofs.storage.coarse_times import is_same_time
 
 LIST_NAME = ".cryofs-sha256"
 
@@ -233,13 +234,18 @@ def _enter(folder: Path, entries: Mapping[str, _Entry], gone: list[str], lines: 
             except FileNotFoundError:
                 gone.append(name)
                 continue
-            if _identity(found) != entry.file:
+            if not _is_same(folder, entry.file, _identity(found)):
                 continue
         lines.set(name, entry.sha256, entry.seen)
 
 
 def _identity(found: os.stat_result) -> tuple[int, int, int, int]:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _is_same(folder: Path, before: tuple[int, int, int, int], now: tuple[int, int, int, int]) -> bool:
+    """Return True if a file is the same; storage may round its time after the file was closed."""
+    return before[:3] == now[:3] and is_same_time(now[3], before[3], folder)
 
 
 def _list_state(folder: Path) -> tuple[int, ...] | None:

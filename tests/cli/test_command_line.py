@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.simulate_eer import Widths, random_frames, write_eer
-from tests.support import cryofs, run_in_process, simulated
+from tests.support import cryofs, left_draft, run_in_process, simulated
 
 EER_MISUSES = (
     "--eer-grouping 8",
@@ -41,6 +41,7 @@ COMMANDS = (
     "trajectory",
     "config",
     "doctor",
+    "warm",
 )
 
 
@@ -218,7 +219,7 @@ def test_names_that_are_not_valid_utf8(tmp_path: Path) -> None:
     simulated(session / name, frames=4, seed=1)
     (tmp_path / "page.html").write_text("old")
     (tmp_path / "gain").mkdir()
-    (tmp_path / "gain" / ".cryofs-draft-dead").write_bytes(b"left")
+    left_draft(tmp_path / "gain")
     for arguments in (
         ["compress", session, "-o", archive],
         ["info", session / name],
