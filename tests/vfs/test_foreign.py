@@ -110,7 +110,7 @@ def assert_hidden(target: Path) -> None:
     with serving(target) as files:
         for _ in range(2):
             assert names(files, "/") == ["Archived", "Movies"]
-            assert names(files, "/Movies") == ["a.tif", "a.mrc"]
+            assert names(files, "/Movies") == ["a.mrc", "a.tif"]
             for place in ("/gain-reference.mrc", "/Movies/gain-reference.mrc"):
                 with pytest.raises(FileNotFoundError):
                     files.attributes(place)
@@ -123,7 +123,7 @@ def test_an_estimated_gain_reference_does_not_appear_beside_tiff_movies(mixed: P
     # without a movie that needs it, only its label identifies it
     shutil.rmtree(mixed / "archive" / "Archived")
     with serving(mixed / "archive") as files:
-        assert names(files, "/Movies") == ["a.tif", "a.mrc"]
+        assert names(files, "/Movies") == ["a.mrc", "a.tif"]
 
 
 def test_a_gain_reference_that_archived_movies_need_does_not_appear_beside_tiff_movies(mixed: Path) -> None:

@@ -14,7 +14,7 @@ from tests.vfs.serving import FALCON, SHAPE, content, names, rendered, serving, 
 
 def test_fractions_appear_beside_the_eer_files(eer_archive: Path) -> None:
     with serving(eer_archive) as files:
-        assert names(files, "/Movies") == ["a.eer", "a.mrc", "b.mrc.eer", "b.mrc"]
+        assert names(files, "/Movies") == ["a.mrc", "a.eer", "b.mrc", "b.mrc.eer"]
         assert content(files, "/Movies/a.eer") == (eer_archive / "Movies" / "a.eer").read_bytes()
         assert content(files, "/Movies/a.mrc") == rendered(eer_archive / "Movies" / "a.eer", grouping=4)
         assert content(files, "/Movies/b.mrc") == rendered(eer_archive / "Movies" / "b.mrc.eer", grouping=4)
@@ -166,4 +166,4 @@ def test_the_dose_of_a_fraction_gives_each_movie_its_grouping(tmp_path: Path) ->
 
 def test_movies_are_listed_whose_grouping_follows_from_a_counted_dose(eer_archive: Path) -> None:
     with serving(eer_archive, eer_dose_per_fraction=0.3, eer_pixel_size=0.8) as files:
-        assert names(files, "/Movies") == ["a.eer", "a.mrc", "b.mrc.eer", "b.mrc"]
+        assert names(files, "/Movies") == ["a.mrc", "a.eer", "b.mrc", "b.mrc.eer"]

@@ -18,7 +18,7 @@ from tests.vfs.serving import content, names, rendered, serving, write_movie
 def test_views_of_other_renderings(eer_archive: Path, upsampling: int, grouping: int) -> None:
     with serving(eer_archive) as files:
         view = f"/@up{upsampling}_gr{grouping}"
-        assert names(files, view) == ["Movies", "c.eer", "c.mrc", "falcon.gain", "notes.txt"]
+        assert names(files, view) == ["Movies", "c.mrc", "c.eer", "falcon.gain", "notes.txt"]
         expected = rendered(eer_archive / "c.eer", grouping=grouping, upsampling=upsampling)
         assert content(files, view + "/c.mrc") == expected
         assert content(files, view + "/notes.txt") == b"300 kV"
@@ -33,7 +33,7 @@ def test_views_cropped_in_fourier_space(eer_archive: Path, upsampling: int, crop
     for given in (None, gain):
         with serving(eer_archive, eer_gain=given and str(given)) as files:
             # the gain is applied before, so no reference is beside
-            assert names(files, view) == ["Movies", "c.eer", "c.mrc", "falcon.gain", "notes.txt"]
+            assert names(files, view) == ["Movies", "c.mrc", "c.eer", "falcon.gain", "notes.txt"]
             with pytest.raises(FileNotFoundError):
                 files.attributes(f"{view}/gain-reference.mrc")
             choices = {"grouping": grouping, "upsampling": upsampling, "crop": crop, "gain": given}
@@ -63,7 +63,7 @@ def test_a_cropped_view_takes_the_pixel_type_of_the_mount_if_it_can(
 
 def test_views_are_found_but_not_listed(eer_archive: Path) -> None:
     with serving(eer_archive) as files:
-        assert names(files, "/") == ["Movies", "c.eer", "c.mrc", "falcon.gain", "notes.txt"]
+        assert names(files, "/") == ["Movies", "c.mrc", "c.eer", "falcon.gain", "notes.txt"]
         for name in (
             "/@up3_gr8",
             "/@up2_gr0",
@@ -91,7 +91,7 @@ def test_real_names_win(eer_archive: Path) -> None:
         assert content(files, "/Movies/a.mrc") == original
         assert names(files, "/Movies").count("a.mrc") == 1
         # the view of that name gives way to the folder
-        assert names(files, "/@up2_gr8") == ["d.eer", "d.mrc"]
+        assert names(files, "/@up2_gr8") == ["d.mrc", "d.eer"]
         assert content(files, "/@up2_gr8/d.mrc") == rendered(eer_archive / "@up2_gr8" / "d.eer", grouping=4)
 
 
