@@ -117,6 +117,7 @@ def _mount(
     from cryofs.config.settings import load_settings
     from cryofs.fuse.control import clear_dead_mount, place_of
     from cryofs.fuse.daemon import check_mountpoint, default_log, serve_here, serve_in_background
+    from cryofs.ingest.mounting import archived_movies
 
     mountpoint = place_of(mountpoint)
     parsed, listed_settings = parse_options(options)
@@ -134,10 +135,10 @@ def _mount(
             print(printable(f"cryofs: {line}"), file=sys.stderr)
     chosen = msgspec.structs.replace(parsed, **{name: value for name, value in logging.items() if value is not None})
     if foreground:
-        serve_here(archive, mountpoint, settings, chosen, lambda: None)
+        serve_here(archive, mountpoint, settings, chosen, lambda: None, archived_movies(settings))
         return
     log = Path(chosen.log_file) if chosen.log_file else default_log(mountpoint)
-    serve_in_background(archive, mountpoint, settings, chosen, log)
+    serve_in_background(archive, mountpoint, settings, chosen, log, archived_movies(settings))
 
 
 def _check_once(options: dict[str, Any], listed: dict[str, Any]) -> None:

@@ -70,6 +70,7 @@ def _mount(archive: Path, mountpoint: Path, options_text: str, options: dict[str
     from cryofs.config.settings import load_settings
     from cryofs.fuse.control import clear_dead_mount, place_of
     from cryofs.fuse.daemon import check_mountpoint, default_log, serve_in_background
+    from cryofs.ingest.mounting import archived_movies
     from cryofs.system.paths import check_archive
 
     if "-N" in options:
@@ -89,7 +90,7 @@ def _mount(archive: Path, mountpoint: Path, options_text: str, options: dict[str
     if "-f" in options:
         return
     log = Path(parsed.log_file) if parsed.log_file else default_log(mountpoint)
-    serve_in_background(archive, mountpoint, loaded, parsed, log)
+    serve_in_background(archive, mountpoint, loaded, parsed, log, archived_movies(loaded))
     if "-v" in options:
         print(printable(f"mount.cryofs: {archive} mounted on {mountpoint} (log: {log})"))
 

@@ -10,7 +10,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from cryofs.config.mount_options import MountOptions
 from cryofs.config.settings import Settings
@@ -20,6 +20,9 @@ from cryofs.system.logs import set_up
 from cryofs.system.mount_table import mount_table
 from cryofs.system.sd_notify import VARIABLE
 from cryofs.text import printable
+
+if TYPE_CHECKING:
+    from cryofs.vfs.changing import MakeArchivedMovies
 
 # Timeout for the storage of a mountpoint, in seconds.
 _SECONDS = 20.0
@@ -108,7 +111,12 @@ def _has_entries(folder: Path) -> bool:
 
 
 def serve_in_background(
-    archive: Path, mountpoint: Path, settings: Settings, options: MountOptions, log_file: Path
+    archive: Path,
+    mountpoint: Path,
+    settings: Settings,
+    options: MountOptions,
+    log_file: Path,
+    make_archived: "MakeArchivedMovies | None" = None,
 ) -> None:
     """Mount in a background process; return when the mount is live.
 
@@ -118,6 +126,8 @@ def serve_in_background(
     ----------
     log_file : Path
         Log of the background process.
+    make_archived : callable or None
+        As that of `cryofs.fuse.serve.serve`.
 
     Raises
     ------
@@ -139,7 +149,7 @@ def serve_in_background(
         process = os.fork()
         if process == 0:
             _become_server(output.fileno(), ready_writer)
-            _serve(archive, mountpoint, settings, options, ready_writer)
+            _serve(lambda on_live: serve_here(archive, mountpoint, settings, options, on_live, make_archived), ready_writer)
         os.close(ready_writer)
         if reader.read(1):
             return
@@ -164,11 +174,11 @@ def _become_server(log_descriptor: int, ready_writer: int) -> None:
     os.environ.pop(VARIABLE, None)
 
 
-def _serve(archive: Path, mountpoint: Path, settings: Settings, options: MountOptions, ready_writer: int) -> NoReturn:
+def _serve(serve: Callable[[Callable[[], None]], None], ready_writer: int) -> NoReturn:
     """Serve in the forked process, then exit without running any remaining code of the command."""
     code = 1
     try:
-        serve_here(archive, mountpoint, settings, options, lambda: _leave(ready_writer))
+        serve(lambda: _leave(ready_writer))
         code = 0
     except (CryofsError, OSError) as error:
         print(f"cryofs: {printable(str(error))}", file=sys.stderr)
@@ -180,13 +190,18 @@ def _serve(archive: Path, mountpoint: Path, settings: Settings, options: MountOp
 
 
 def serve_here(
-    archive: Path, mountpoint: Path, settings: Settings, options: MountOptions, on_live: Callable[[], None]
+    archive: Path,
+    mountpoint: Path,
+    settings: Settings,
+    options: MountOptions,
+    on_live: Callable[[], None],
+    make_archived: "MakeArchivedMovies | None" = None,
 ) -> None:
     """Mount, and serve in this process until the archive is unmounted; see `cryofs.fuse.serve.serve`."""
     from cryofs.fuse.serve import serve
 
     set_up(options.log_level or "info", options.log_format or "text", sys.stderr)
-    serve(archive, mountpoint, settings, options, on_live)
+    serve(archive, mountpoint, settings, options, on_live, make_archived)
 
 
 def _leave(ready_writer: int) -> None:
