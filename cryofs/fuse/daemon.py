@@ -149,7 +149,9 @@ def serve_in_background(
         process = os.fork()
         if process == 0:
             _become_server(output.fileno(), ready_writer)
-            _serve(lambda on_live: serve_here(archive, mountpoint, settings, options, on_live, make_archived), ready_writer)
+            _serve(
+                lambda on_live: serve_here(archive, mountpoint, settings, options, on_live, make_archived), ready_writer
+            )
         os.close(ready_writer)
         if reader.read(1):
             return

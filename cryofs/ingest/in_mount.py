@@ -45,11 +45,13 @@ class MountedMovies:
             state = _state(place)
             if state is None:
                 return
-            with original_draft(place, self._gains, self._pool, empty=empty) as draft:
-                with self._parts.names.locked(place):
-                    # removed or renamed in the meantime: the caller looks again
-                    if _state(place) == state:
-                        replace_by_original(draft, place, self._parts.users(place, None))
+            with (
+                original_draft(place, self._gains, self._pool, empty=empty) as draft,
+                self._parts.names.locked(place),
+            ):
+                # otherwise removed or renamed in the meantime, and the caller looks again
+                if _state(place) == state:
+                    replace_by_original(draft, place, self._parts.users(place, None))
 
     def _thaw_locked(self, place: Path) -> None:
         """Replace the archived movie of a name that the caller has locked."""
