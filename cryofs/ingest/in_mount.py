@@ -4,21 +4,23 @@ Threads: safe to call from any thread. A thaw decodes before it locks the name, 
 """
 
 import contextlib
-import errno
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cryofs.config.settings import Settings
 from cryofs.formats.archive_names import archived_name
+from cryofs.ingest.in_background import Ingester
 from cryofs.ingest.moves import Moves
 from cryofs.ingest.thaw import check_changeable, original_draft, remove_plain_twin, replace_by_original
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.storage import changes
 from cryofs.storage.atomic_file import regular_file
+from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.checksum_lists import replacing
 from cryofs.storage.file_state import FileState, state_of
+from cryofs.vfs.attribute_changes import set_attributes
 from cryofs.vfs.changing import AttributeChange, MountParts
 from cryofs.vfs.name_locks import NameLocks
 
@@ -32,6 +34,7 @@ class MountedMovies:
         self._pool = ThreadPoolExecutor(settings.jobs, "thaw")
         # one thaw of a name at a time; taken before the lock of the name, never after it
         self._thawing = NameLocks()
+        self._ingester = Ingester(parts, settings)
         self._moves = Moves(parts.root.path, self._gains, self._thaw_locked)
 
     def check_removable(self, place: Path) -> None:
@@ -77,8 +80,16 @@ class MountedMovies:
         changes.disk.remove(archived)
 
     def set_attributes(self, place: Path, change: AttributeChange) -> None:
-        """Refuse."""
-        raise OSError(errno.EROFS, "attributes of archived movies cannot be changed", place.name)
+        """Set attributes; mode and times take a thaw, because they are in the record."""
+        self.check_removable(place)
+        if change == AttributeChange(uid=change.uid, gid=change.gid):
+            with LocalFile.open(place.with_name(archived_name(place.name))) as file:
+                set_attributes(file.descriptor, change)
+            return
+        self._thaw_locked(place)
+        with LocalFile.open(place) as file:
+            set_attributes(file.descriptor, change)
+        self._ingester.add(place)
 
     def set_extended(self, place: Path, name: str, value: bytes | None, flags: int) -> None:
         """Set or remove an attribute `user.*`, which the archived movie has in place of its original."""
@@ -99,9 +110,11 @@ class MountedMovies:
 
     def plain_closed(self, place: Path) -> None:
         """Note that a plain file may be a finished movie."""
+        self._ingester.add(place)
 
     def stop(self) -> None:
-        """Stop the threads."""
+        """Stop the threads and child processes."""
+        self._ingester.stop()
         with contextlib.suppress(RuntimeError):
             self._pool.shutdown(wait=False, cancel_futures=True)
 

@@ -37,7 +37,11 @@ def put(made: Path, folder: Path, name: str, state: str) -> None:
 
 def moved(before: dict[str, bytes], source: str, target: str, flags: int) -> dict[str, bytes] | None:
     """What a rename makes of some names; None if it fails."""
-    if source not in before or (flags == NO_REPLACE and target in before) or (flags == EXCHANGE and target not in before):
+    if (
+        source not in before
+        or (flags == NO_REPLACE and target in before)
+        or (flags == EXCHANGE and target not in before)
+    ):
         return None
     after = dict(before)
     data = after.pop(source)
@@ -61,7 +65,7 @@ def test_a_rename_in_each_of_nine_states(made: Path, tmp_path: Path, source: str
     before = {name: data for name, data in before.items() if {"a.mrc": source, "b.mrc": target}[name] != "absent"}
     after = moved(before, "a.mrc", "b.mrc", flags)
     if after is None:
-        with writable(make(), settle=1000) as files, pytest.raises(OSError, match="File exists|No such file"):
+        with writable(make(), settle=1000) as files, pytest.raises(OSError, match=r"File exists|No such file"):
             files.names.move("/a.mrc", "/b.mrc", flags)
         assert shown(tmp_path / "archive") == before
         return

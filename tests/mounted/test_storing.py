@@ -1,0 +1,124 @@
+"""A mount that stores movies: what is written becomes archived movies, under readers, and plain files again."""
+
+import mmap
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from benchmarks.simulate import header
+from cryofs.storage.checksum_lists import LIST_NAME
+from tests.mounted.support import NEEDS_MOUNTS
+from tests.outcomes import verified
+from tests.support import mounted, run_in_process
+
+pytestmark = NEEDS_MOUNTS
+SHAPE = (8, 256, 300)
+
+
+def movie(seed: int) -> bytes:
+    return header(SHAPE, 1) + np.random.default_rng(seed).poisson(1, SHAPE).astype("<i2").tobytes()
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    until = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_a_written_movie_is_archived_under_its_readers(tmp_path: Path) -> None:
+    archive, data = tmp_path / "archive", movie(1)
+    archive.mkdir()
+    with mounted(archive, tmp_path / "mnt", "-o", "writable,settle=0,ingest_jobs=1") as mount:
+        shown, problems, is_ended = mount / "X.mrc", [], threading.Event()
+        with shown.open("wb", buffering=0) as writer:
+            writer.write(data)
+            reader = shown.open("rb", buffering=0)
+        mapped = mmap.mmap(reader.fileno(), 0, prot=mmap.PROT_READ)
+
+        def read() -> None:
+            while not is_ended.is_set():
+                for found in (os.pread(reader.fileno(), len(data), 0), mapped[:], shown.read_bytes()):
+                    if found != data:
+                        problems.append(len(found))
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        try:
+            wait_for(lambda: (archive / "X.mrc.tif").exists() and not (archive / "X.mrc").exists())
+            time.sleep(0.3)
+        finally:
+            is_ended.set()
+            thread.join()
+        assert not problems
+        os.posix_fadvise(reader.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        assert os.pread(reader.fileno(), len(data), 0) == data
+        mapped.close()
+        reader.close()
+        # a change in the middle thaws it, and it is archived again
+        with shown.open("r+b", buffering=0) as file:
+            os.pwrite(file.fileno(), b"changed", 100_000)
+            assert (archive / "X.mrc").exists()
+        data = data[:100_000] + b"changed" + data[100_007:]
+        assert shown.read_bytes() == data
+        wait_for(lambda: (archive / "X.mrc.tif").exists() and not (archive / "X.mrc").exists())
+        assert shown.read_bytes() == data
+        shown.rename(mount / "Y.mrc")
+        os.chmod(mount / "Y.mrc", 0o600)
+        os.utime(mount / "Y.mrc", ns=(7, 10**18 + 5))
+        wait_for(lambda: (archive / "Y.mrc.tif").exists() and not (archive / "Y.mrc").exists())
+        found = (mount / "Y.mrc").stat()
+        assert (found.st_mode & 0o777, found.st_mtime_ns) == (0o600, 10**18 + 5)
+        assert (mount / "Y.mrc").read_bytes() == data
+    assert [path.name for path in archive.iterdir()] == ["Y.mrc.tif"]
+    assert not verified(archive)[1]
+
+
+def test_what_gets_no_smaller_stays_plain(tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    noise = header(SHAPE, 1) + os.urandom(2 * int(np.prod(SHAPE)))
+    with mounted(archive, tmp_path / "mnt", "-o", "writable,settle=0,ingest_jobs=1") as mount:
+        (mount / "noise.mrc").write_bytes(noise)
+        (mount / "text.mrc").write_bytes(b"no movie" * 1000)
+        log = tmp_path / "mnt.log"
+        wait_for(lambda: log.read_text().count("kept plain") == 2)
+        assert (mount / "noise.mrc").read_bytes() == noise
+    assert sorted(path.name for path in archive.glob("*")) == [LIST_NAME, "noise.mrc", "text.mrc"]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_killed_child_loses_nothing(tmp_path: Path, times: int) -> None:
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    data = {f"{number}.mrc": movie(number) for number in range(3)}
+    with mounted(archive, tmp_path / "mnt", "-o", "writable,settle=0,ingest_jobs=1") as mount:
+        server = next(
+            process
+            for process in psutil.process_iter(["cmdline"])
+            if str(mount) in (process.info["cmdline"] or []) and "mount" in process.info["cmdline"]
+        )
+        for name, written in data.items():
+            (mount / name).write_bytes(written)
+        for _ in range(times):
+            wait_for(lambda: workers(server) or len(list(archive.glob("*.tif"))) == 3)
+            for worker in workers(server):
+                worker.send_signal(signal.SIGKILL)
+        assert {name: (mount / name).read_bytes() for name in data} == data
+        wait_for(lambda: len(list(archive.glob("*.tif"))) == 3 and not list(archive.glob("*.mrc")))
+        assert {name: (mount / name).read_bytes() for name in data} == data
+        run_in_process("umount", mount)
+        wait_for(lambda: not server.is_running())
+    assert not verified(archive)[1]
+
+
+def workers(server: psutil.Process) -> list[psutil.Process]:
+    """Children that make drafts: those of the process from which they are forked."""
+    return [one for child in server.children() for one in child.children()]
