@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from cryofs.gain.references import References
 from cryofs.ingest.draft import DraftOptions, MakeDrafts, Ready
 from cryofs.ingest.in_background import outside
 from cryofs.ingest.publish import publish
+from cryofs.storage.atomic_file import remove_stale_drafts
 from cryofs.vfs.changing import MountParts
 
 # Added to the nice value of children, so that programs go first.
@@ -59,7 +60,9 @@ class Children:
         with contextlib.suppress(OSError):
             prepare(["cryofs.compress.preload"])
 
-    def archive(self, places: list[Path], check: Callable[[], None]) -> Iterator[tuple[Path, Exception | None]]:
+    def archive(
+        self, places: list[Path], check: Callable[[], None]
+    ) -> Generator[tuple[Path, Exception | None], None, None]:
         """Yield each place once it is an archived movie, or with the error if it stays a plain file.
 
         Parameters
@@ -76,14 +79,23 @@ class Children:
         def on_progress(_: Progress) -> None:
             check()
 
-        with contextlib.closing(Processes(count).run(make, list(tasks), on_progress)) as outcomes:
-            for path, outcome in outcomes:
-                place = tasks[path]
-                match outcome:
-                    case Done(made):
-                        yield place, self._publish(replace(made, plain=place, draft=place.with_name(made.draft.name)))
-                    case Failed(error):
-                        yield place, error
+        is_clean = False
+        try:
+            with contextlib.closing(Processes(count).run(make, list(tasks), on_progress)) as outcomes:
+                has_died = False
+                for path, outcome in outcomes:
+                    place = tasks[path]
+                    has_died = has_died or outcome.attempts > 1
+                    match outcome:
+                        case Done(made):
+                            draft = place.with_name(made.draft.name)
+                            yield place, self._publish(replace(made, plain=place, draft=draft))
+                        case Failed(error):
+                            yield place, error
+            is_clean = not has_died
+        finally:
+            if not is_clean:
+                _remove_drafts({place.parent for place in places})
 
     def _publish(self, made: Ready) -> Exception | None:
         place, name = made.plain, self._parts.root.name_of(made.plain)
@@ -94,3 +106,10 @@ class Children:
             return error
         log.info("%s: archived (%d bytes stored as %d)", name, made.state.size, made.stored_bytes)
         return None
+
+
+def _remove_drafts(folders: set[Path]) -> None:
+    """Remove the drafts that dead children left; those of this process are locked."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            remove_stale_drafts(folder)

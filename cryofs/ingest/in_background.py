@@ -20,7 +20,7 @@ from cryofs.errors import ChangedError, CryofsError, FormatError, FullDiskError,
 from cryofs.execution.processes import DiedError, NoProcessError
 from cryofs.formats.archive_names import archived_name
 from cryofs.ingest.finished import Verdict, is_candidate, judge
-from cryofs.storage.atomic_file import OWN_PREFIX, remove_stale_drafts
+from cryofs.storage.atomic_file import OWN_PREFIX
 from cryofs.storage.checksum_lists import set_seen
 from cryofs.storage.file_state import FileState, state_of
 from cryofs.storage.hashing import hash_file
@@ -144,15 +144,11 @@ class Ingester:
             self._children = Children(self._parts, self._settings)
         left = set(ready)
         try:
-            for place, ended in self._children.archive(ready, self._check_stop):
-                left.discard(place)
-                self._ended(place, ended)
-                self._check_stop()
-        except _StoppedError:
-            for folder in {place.parent for place in ready}:
-                with contextlib.suppress(OSError):
-                    remove_stale_drafts(folder)
-            raise
+            with contextlib.closing(self._children.archive(ready, self._check_stop)) as archived:
+                for place, error in archived:
+                    left.discard(place)
+                    self._ended(place, error)
+                    self._check_stop()
         finally:
             for place in left:
                 self.add(place)

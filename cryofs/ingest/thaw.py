@@ -55,7 +55,8 @@ def original_draft(plain: Path, gains: GainLibrary, pool: Executor, *, empty: bo
                 _copy_attributes(movie, made, empty=empty)
                 made.sync()
                 movie.source.check_unchanged()
-            yield made.path
+                # open, and therefore locked, until it has its name
+                yield made.path
         finally:
             changes.disk.remove(made.path, missing_ok=True)
 
