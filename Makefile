@@ -14,7 +14,7 @@ $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet --editable '.[dev]'
-	$(BIN)/python -m cryofs.kernels.warm_up
+	$(BIN)/cryofs warm
 	touch $@
 
 # a program that cannot be installed is skipped, and the report mentions it
@@ -23,8 +23,8 @@ $(BENCH_READY): $(READY)
 
 # Install missing packages if possible; otherwise tests that need them are skipped with a reason.
 system: PACKAGES = fusermount3:fuse3 tiffinfo:libtiff-tools relion_convert_to_tiff:relion chromium:chromium \
-	systemd-analyze:systemd getfattr:attr curl:curl rsync:rsync
-bench-system: PACKAGES = mpirun:openmpi-bin zstd:zstd pzstd:zstd bzip2:bzip2 mksquashfs:squashfs-tools squashfuse:squashfuse
+	systemd-analyze:systemd getfattr:attr curl:curl rsync:rsync mpirun:openmpi-bin bzip2:bzip2 xz:xz-utils zstd:zstd locale-gen:locales
+bench-system: PACKAGES = mpirun:openmpi-bin pzstd:zstd mksquashfs:squashfs-tools squashfuse:squashfuse
 system bench-system:
 	@missing=""; \
 	for each in $(PACKAGES); do command -v "$${each%:*}" >/dev/null || missing="$$missing $${each#*:}"; done; \

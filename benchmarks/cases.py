@@ -1,4 +1,4 @@
-"""The four kinds of movies in the comparisons, and their generation."""
+"""The five kinds of movies in the comparisons, and their generation."""
 
 import functools
 import multiprocessing
@@ -8,16 +8,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.measure import CORES
-from benchmarks.simulate import K2_COUNTS_FRAMES, K2_DEFECTS, K2_FRAMES, K2_SHAPE, Detector, write_counts, write_movie
+from benchmarks.simulate import (
+    K2_COUNTS_FRAMES,
+    K2_DEFECTS,
+    K2_FRAMES,
+    K2_MEAN,
+    K2_SHAPE,
+    Detector,
+    write_counts,
+    write_movie,
+)
 from benchmarks.simulate_eer import FALCON_FRAMES, write_falcon
 from benchmarks.simulate_falcon3 import FALCON3_FRAMES, FALCON3_SHAPE, write_falcon3
+from benchmarks.simulate_scaled import ScaledDetector
 
 # Number of different movies in a run, each with several names. They fit in memory, like movies that a camera has just
 # written, and the run is long enough to show the time per additional movie. RELION takes minutes per Falcon 3 movie.
 _DIFFERENT = 4
-_NAMES = {"k2": 12, "counts": 12, "falcon3": 4, "eer": 4}
-_FRAMES = {"k2": K2_FRAMES, "counts": K2_COUNTS_FRAMES, "falcon3": FALCON3_FRAMES, "eer": FALCON_FRAMES}
-_SMALL_FRAMES = {"k2": 24, "counts": 12, "falcon3": 12, "eer": 48}
+_NAMES = {"k2": 12, "scaled": 12, "counts": 12, "falcon3": 4, "eer": 4}
+_FRAMES = {
+    "k2": K2_FRAMES,
+    "scaled": K2_FRAMES,
+    "counts": K2_COUNTS_FRAMES,
+    "falcon3": FALCON3_FRAMES,
+    "eer": FALCON_FRAMES,
+}
+_SMALL_FRAMES = {"k2": 24, "scaled": 24, "counts": 12, "falcon3": 12, "eer": 48}
 _SMALL = (1024, 1024)
 
 
@@ -67,6 +83,7 @@ def cases(small: bool = False) -> dict[str, Case]:
     frames = _SMALL_FRAMES if small else _FRAMES
     writers: dict[str, Callable[..., None]] = {
         "k2": functools.partial(_write_normalised, k2_shape),
+        "scaled": functools.partial(_write_scaled, k2_shape),
         "counts": functools.partial(_write_counts, k2_shape),
         "falcon3": functools.partial(_write_falcon3, falcon3_shape),
         "eer": _write_eer,
@@ -75,6 +92,7 @@ def cases(small: bool = False) -> dict[str, Case]:
         name: Case(title, suffix, _NAMES[name], functools.partial(writers[name], frames[name]))
         for name, title, suffix in (
             ("k2", "K2, gain-normalised", ".mrc"),
+            ("scaled", "K2, scaled integers", ".mrc"),
             ("counts", "K2, counts", ".mrc"),
             ("falcon3", "Falcon 3, counting", ".mrc"),
             ("eer", "Falcon 4, EER", ".eer"),
@@ -82,9 +100,16 @@ def cases(small: bool = False) -> dict[str, Case]:
     }
 
 
+def _detector(shape: tuple[int, int]) -> Detector:
+    return Detector.make(shape, K2_DEFECTS * shape[0] * shape[1] // (K2_SHAPE[0] * K2_SHAPE[1]))
+
+
 def _write_normalised(shape: tuple[int, int], frames: int, path: Path, seed: int) -> None:
-    defects = K2_DEFECTS * shape[0] * shape[1] // (K2_SHAPE[0] * K2_SHAPE[1])
-    write_movie(path, Detector.make(shape, defects), frames, seed=seed)
+    write_movie(path, _detector(shape), frames, seed=seed)
+
+
+def _write_scaled(shape: tuple[int, int], frames: int, path: Path, seed: int) -> None:
+    ScaledDetector(_detector(shape)).write(path, frames, mean=K2_MEAN, seed=seed)
 
 
 def _write_counts(shape: tuple[int, int], frames: int, path: Path, seed: int) -> None:

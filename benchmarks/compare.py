@@ -14,9 +14,15 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.cases import cases
-from benchmarks.compare_compression import compress_counts, compress_eer, compress_normalised, estimate_gain
+from benchmarks.compare_compression import (
+    compress_counts,
+    compress_eer,
+    compress_normalised,
+    compress_scaled,
+    estimate_gain,
+)
 from benchmarks.compare_cropping import crop
-from benchmarks.compare_names import Many, ask_under_load, list_names
+from benchmarks.compare_names import Many, ask_under_load, list_folder, list_names
 from benchmarks.compare_reading import read_k2
 from benchmarks.compare_small import small_frames
 from benchmarks.compare_starting import start
@@ -35,6 +41,8 @@ GAIN, READING, NAMES, MEMORY, STARTING = "gain", "reading", "names", "memory", "
 PATTERNS, CROPPING = "small", "cropping"
 # numbers of small movies: in one folder, and in folders of a thousand
 _MANY, _MANY_SMALL = (10_000, 100_000), (1000, 3000)
+# movies in one large folder
+_FOLDER, _FOLDER_SMALL = 100_000, 3000
 _MINUTES, _MINUTES_SMALL = 10, 0.1
 # numbers of frames of the movies with small frames
 _FRAMES, _FRAMES_SMALL = (2000, 20_000), (500,)
@@ -46,6 +54,7 @@ class Bench:
     def __init__(self, folder: Path, runs: int, small: bool, minutes: float | None = None):
         self._folder = folder / "small" if small else folder
         self._many = Many(self._folder / "names", *(_MANY_SMALL if small else _MANY))
+        self._large_folder = Many(self._folder / "large-folder", _FOLDER_SMALL if small else _FOLDER, 0)
         self._small_frames: tuple[int, ...] = _FRAMES_SMALL if small else _FRAMES
         self._small_movies = 300 if small else 2000
         self._minutes = minutes or (_MINUTES_SMALL if small else _MINUTES)
@@ -67,7 +76,8 @@ class Bench:
         elif name == GAIN:
             self.results.gains += estimate_gain(self._contest("k2", 3))
         else:
-            compress = {"k2": compress_normalised, "eer": compress_eer}.get(name, compress_counts)
+            special = {"k2": compress_normalised, "scaled": compress_scaled, "eer": compress_eer}
+            compress = special.get(name, compress_counts)
             self.results.figures += compress(self._contest(name))
 
     def _session(self) -> Session:
@@ -84,6 +94,8 @@ class Bench:
         self._many.make()
         self._many.add_large(session.archive)
         self.results.readings += list_names(self._many, self._runs, self.results.notes)
+        self._large_folder.make()
+        self.results.readings += list_folder(self._large_folder, self._runs)
         self.results.readings += ask_under_load(self._many, session, self._runs)
 
     def _start(self) -> None:
@@ -128,7 +140,7 @@ def main() -> None:
     if unknown := set(chosen) - set(names):
         parser.error(f"unknown case {', '.join(sorted(unknown))}; valid cases: {', '.join(names)}")
     # compile changed kernels first, so that no measured time includes it
-    run([sys.executable, "-m", "cryofs.kernels.warm_up"], Path(__file__).parents[1])
+    run([sys.executable, "-m", "cryofs", "warm"], Path(__file__).parents[1])
     with tempfile.TemporaryDirectory(prefix="cryofs-bench-") as temporary:
         folder = (arguments.folder or Path(temporary)).absolute()
         bench = Bench(folder, arguments.runs, arguments.small, arguments.minutes)

@@ -19,6 +19,11 @@ def compress_counts(contest: Contest) -> list[Figure]:
     return contest.hold([*converters(), *packers()])
 
 
+def compress_scaled(contest: Contest) -> list[Figure]:
+    """Compress scaled integers: cryofs estimates the gain and stores counts, RELION stores the values."""
+    return contest.hold([*converters(), *packers()], same_pixels=False)
+
+
 def compress_normalised(contest: Contest) -> list[Figure]:
     """Compress gain-normalised movies; each program uses the gain reference that it estimated from all of them."""
     for program in _estimators():

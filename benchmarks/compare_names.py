@@ -141,6 +141,23 @@ def list_names(many: Many, runs: int, notes: list[str]) -> list[Reading]:
     return readings.all()
 
 
+def list_folder(many: Many, runs: int) -> list[Reading]:
+    """Measure listings of one large folder: of the first mount, whose records are not known, and with an index."""
+    readings = Readings(NAMES)
+    what = f"of {many.flat:,} movies in one folder"
+    for _ in range(runs):
+        _remove_index(many.archive)
+        for state in ("first mount", "index"):
+            with mounts.cryofs(many.archive, many.mount):
+                forget([])
+                for names in ("ls -U", "ls -l"):
+                    seconds = run([*names.split(), "flat"], many.mount, keep_output=False).seconds
+                    readings.add(f"{names} {what}, {state}", OURS, "s", seconds)
+            if state == "first mount":
+                _survey(many)
+    return readings.all()
+
+
 def ask_under_load(many: Many, session: Session, runs: int) -> list[Reading]:
     """Measure `stat` of names of the mount and of the archive, while four readers keep all cores decoding."""
     readings = Readings(NAMES)

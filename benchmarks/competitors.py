@@ -13,6 +13,7 @@ from benchmarks.measure import CORES, CRYOFS
 
 RESULT = "result"
 OURS = "cryofs"
+OURS_IN_PARTS = "cryofs, mpirun"
 RELION = "RELION"
 RELION_PROGRAM = "relion_convert_to_tiff"
 
@@ -54,10 +55,17 @@ class Competitor:
 
 
 def converters(cryofs: Sequence[str] = (), relion: Sequence[str] = ()) -> list[Competitor]:
-    """Return the movie converters: cryofs, and relion_convert_to_tiff, which uses MPI for several movies."""
+    """Return the movie converters: cryofs, and relion_convert_to_tiff, which uses MPI for several movies.
+
+    For comparison, cryofs also archives several movies in parts, with one core for each rank of MPI.
+    """
+    ranks = ["mpirun", "--allow-run-as-root", "--oversubscribe", "-n", str(CORES)]
 
     def archive(movies: Sequence[str]) -> list[str]:
         return [*CRYOFS, "compress", *movies, "-o", RESULT, *cryofs]
+
+    def archive_in_parts(_: Sequence[str]) -> list[str]:
+        return [*ranks, *CRYOFS, "compress", "all.star", "-o", RESULT, "--part", "auto", "--jobs", "1", *cryofs]
 
     def convert(program: str, movies: str) -> list[str]:
         return [program, "--i", movies, "--o", f"{RESULT}/", *relion]
@@ -66,12 +74,12 @@ def converters(cryofs: Sequence[str] = (), relion: Sequence[str] = ()) -> list[C
         return convert(RELION_PROGRAM, "one.star")
 
     def every(_: Sequence[str]) -> list[str]:
-        ranks = ["mpirun", "--allow-run-as-root", "--oversubscribe", "-n", str(CORES)]
         return ranks + convert(f"{RELION_PROGRAM}_mpi", "all.star")
 
     tiff = f"{RESULT}/**/*.tif"
     return [
         Competitor(OURS, CRYOFS[0], tiff, {"one": archive, "all": archive}),
+        Competitor(OURS_IN_PARTS, "mpirun", tiff, {"all": archive_in_parts}),
         Competitor(RELION, RELION_PROGRAM, tiff, {"one": one, "all": every}),
     ]
 

@@ -49,7 +49,14 @@ class Contest:
         self._notes = notes
         write_lists(folder, movies)
 
-    def hold(self, competitors: Sequence[Competitor], variant: str = "", grouping: int | None = None) -> list[Figure]:
+    def hold(
+        self,
+        competitors: Sequence[Competitor],
+        variant: str = "",
+        grouping: int | None = None,
+        *,
+        same_pixels: bool = True,
+    ) -> list[Figure]:
         """Run all installed competitors, on one movie and on all; compare the pixels of their TIFF files.
 
         Parameters
@@ -58,6 +65,8 @@ class Contest:
             Variant of the output, appended to the title.
         grouping : int or None
             EER frames per fraction.
+        same_pixels : bool
+            Whether the TIFF files of cryofs and RELION hold the same pixels.
         """
         case = f"{self.title}{variant}"
         what = case if grouping is None else f"{case}, grouping {grouping}"
@@ -76,7 +85,7 @@ class Contest:
                     self._run(entry)
                     seconds = entry.runs[-1].seconds
                     print(f"{what}: {entry.competitor.name}, {len(entry.movies)} in {seconds:.2f} s", flush=True)
-        self._compare_pixels(what)
+        self._compare_pixels(what, same_pixels)
         return [self._figure(entry, case, grouping) for entry in entries]
 
     def _run(self, entry: Entry) -> None:
@@ -94,9 +103,9 @@ class Contest:
     def _kept(self, name: str) -> Path:
         return self.folder / f"{name}.tif"
 
-    def _compare_pixels(self, what: str) -> None:
+    def _compare_pixels(self, what: str, same_pixels: bool) -> None:
         kept = [self._kept(name) for name in (OURS, RELION)]
-        if all(path.exists() for path in kept):
+        if same_pixels and all(path.exists() for path in kept):
             self._notes.append(f"{what}: {apart(compare, *kept)}")
             print(self._notes[-1], flush=True)
         for path in kept:

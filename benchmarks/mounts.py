@@ -55,9 +55,9 @@ def cryofs(archive: Path, mount: Path, *options: str) -> Iterator[float]:
 
 
 @contextlib.contextmanager
-def cryofs_at_rest(archive: Path, mount: Path) -> Iterator[float]:
+def cryofs_at_rest(archive: Path, mount: Path, options: Sequence[str] = ()) -> Iterator[float]:
     """Mount an archive and wait until the mount is idle, because real mounts run for days."""
-    with cryofs(archive, mount) as seconds:
+    with cryofs(archive, mount, *options) as seconds:
         process = psutil.Process(pid_of(mount))
         used = -1.0
         while (now := sum(process.cpu_times()[:2])) > used:

@@ -18,7 +18,7 @@ Full-size movies. "Four readers" are four processes, each of which reads a movie
 level 3 with blocks of 128 KiB, because its default level takes minutes per movie. The .zst files were written by
 pzstd -3, as independent frames that allow seeking. The .bz2 file contains the first quarter of a movie. "In-process
 decoding" decodes the same four movies in four threads, without a mount. mmap accesses every page in order. Random reads
-access 100 positions of one movie.""",
+access 100 positions of one movie. The columns with options of cryofs show whether other settings read faster.""",
     EER: "Reading all fractions of a movie through the mount, compared with RELION writing them to a TIFF file.",
     NAMES: """\
 Archived movies of a few kB. The page cache and the caches of names and attributes are empty before each run (as root),

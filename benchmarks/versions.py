@@ -129,7 +129,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if unknown := set(arguments.cases.split(",")) - set(_KINDS):
         parser.error(f"unknown case {', '.join(sorted(unknown))}; valid cases: {', '.join(_KINDS)}")
-    run([sys.executable, "-m", "cryofs.kernels.warm_up"], Path(__file__).parents[1])
+    run([sys.executable, "-m", "cryofs", "warm"], Path(__file__).parents[1])
     versions: dict[str, Command] = {THIS: CRYOFS, OTHER: (str(Path(arguments.other).absolute()),)}
     figures = Figures()
     for kind in arguments.cases.split(","):

@@ -1,5 +1,7 @@
 """An archive with one file of each kind of damage that a mount may meet, and intact files beside them."""
 
+import bz2
+import gzip
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,13 +53,15 @@ def make_damaged_tree(folder: Path) -> DamagedTree:
     _damage_archived(movies)
     _write_eers(movies)
     _write_tiffs(movies)
+    _write_packed(movies)
     _write_names(target)
+    packed = {f"Movies/packed_{name}.mrc" for name in ("cut", "junk", "empty")}
     tiff = {"Movies/broken.mrc", "Movies/renamed.mrc"}
     return DamagedTree(
         target,
         readable={"Movies/good.mrc": good.read_bytes(), "notes.txt": b"300 kV"} | _plain(target),
-        listed={"Movies/short.mrc", "Movies/good_tiff.mrc"},
-        unreadable={"Movies/cut.mrc", "Movies/record.mrc", "Movies/hollow.mrc", "Movies/coarse.mrc", *tiff},
+        listed={"Movies/short.mrc", "Movies/good_tiff.mrc", "Movies/packed_text.mrc"},
+        unreadable={"Movies/cut.mrc", "Movies/record.mrc", "Movies/hollow.mrc", "Movies/coarse.mrc", *tiff, *packed},
     )
 
 
@@ -95,6 +99,14 @@ def _write_tiffs(movies: Path) -> None:
     (movies / "broken.tif").write_bytes(whole[:-700])
     (movies / "headless.tif").write_bytes(whole[:4] + b"\xff" * 4 + whole[8:])
     (movies / "junk.tif").write_bytes(os.urandom(5000))
+
+
+def _write_packed(movies: Path) -> None:
+    whole = (movies / "short.eer").read_bytes()
+    (movies / "packed_text.mrc.gz").write_bytes(gzip.compress(b"text, not a movie"))
+    (movies / "packed_cut.mrc.bz2").write_bytes(bz2.compress(whole)[:-30])
+    (movies / "packed_junk.mrc.zst").write_bytes(whole)
+    (movies / "packed_empty.mrc.xz").write_bytes(b"")
 
 
 def _write_names(target: Path) -> None:

@@ -17,8 +17,22 @@ class PlainEvent:
     y: int
 
 
+@dataclass(frozen=True)
+class PlainFrame:
+    """An intact frame: its events, and the number of bits that follow the last event or run of all ones."""
+
+    events: list[PlainEvent]
+    unread: int
+
+
 def decode(data: bytes, total: int, widths: Widths) -> list[PlainEvent] | None:
     """Events of a frame of `total` pixels, None where it is damaged."""
+    frame = decode_frame(data, total, widths)
+    return frame.events if frame is not None else None
+
+
+def decode_frame(data: bytes, total: int, widths: Widths) -> PlainFrame | None:
+    """A frame of `total` pixels, None where it is damaged."""
     bits = [byte >> place & 1 for byte in data for place in range(8)]
     position = 0
 
@@ -31,7 +45,7 @@ def decode(data: bytes, total: int, widths: Widths) -> list[PlainEvent] | None:
         return value
 
     events = []
-    pixel = 0
+    pixel = last = 0
     try:
         while pixel != total:
             run = take(widths.run)
@@ -42,13 +56,15 @@ def decode(data: bytes, total: int, widths: Widths) -> list[PlainEvent] | None:
                 break
             if run == 2**widths.run - 1:
                 take(widths.long_bits - widths.run)
+                last = position
                 continue
             x, y = take(widths.x), take(widths.y)
             events.append(PlainEvent(pixel, x ^ (1 << widths.x >> 1), y ^ (1 << widths.y >> 1)))
             pixel += 1
+            last = position
     except EOFError:
         return None
-    return events
+    return PlainFrame(events, len(bits) - last)
 
 
 def image(events: list[PlainEvent], shape: tuple[int, int], upsampling: int, widths: Widths) -> NDArray[np.int64]:

@@ -21,6 +21,7 @@ import pytest
 from cryofs.storage import changes
 from cryofs.storage.archive_lock import LOCK_NAME
 from cryofs.storage.changes import Disk
+from cryofs.storage.file_lock import LOCK_SUFFIX
 from cryofs.storage.journal import JOURNAL_NAME, FileMark, parse
 
 Contents = dict[str, bytes | None]  # by path below the folder; None for a folder
@@ -92,7 +93,7 @@ class Recorder(Disk):
     def _below(self, path: Path) -> str | None:
         path = path.absolute()
         # a lock holds no data, and nothing depends on what is left of it
-        is_logged = path.is_relative_to(self.root) and LOCK_NAME not in path.parts
+        is_logged = path.is_relative_to(self.root) and not (LOCK_NAME in path.parts or path.name.endswith(LOCK_SUFFIX))
         return str(path.relative_to(self.root)) if is_logged else None
 
     def create(self, path: Path) -> io.BufferedRandom:

@@ -14,15 +14,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from benchmarks.simulate import Detector, header, write_movie
+from cryofs.archive.identify import held_movie
 from cryofs.cli.app import run
 from cryofs.compress.movie_task import CompressOptions
 from cryofs.compress.run import compress
 from cryofs.compress.summary import Summary
 from cryofs.gain.estimation import FrameRow
+from cryofs.storage.atomic_file import draft_path, forget
 from cryofs.storage.checksum_lists import LIST_NAME
 from cryofs.vfs.attributes import Attributes
 from cryofs.vfs.file_system import FileSystem
@@ -139,6 +142,33 @@ def restored(target: Path, folder: Path) -> Path:
     """A folder with the originals of an archive."""
     assert not extracted(target, to=folder)[1]
     return folder
+
+
+def same_archive(one: Path, other: Path) -> None:
+    """Assert that two archives hold the same, but for the times of reading in records, and the times of files."""
+    assert sorted(path.relative_to(one) for path in one.rglob("*")) == sorted(
+        path.relative_to(other) for path in other.rglob("*")
+    )
+    for path in (path for path in one.rglob("*") if path.is_file()):
+        twin = other / path.relative_to(one)
+        assert (path.stat().st_mode, path.stat().st_nlink) == (twin.stat().st_mode, twin.stat().st_nlink)
+        if (record := held_movie(path)) is None:
+            assert path.read_bytes() == twin.read_bytes(), path
+            continue
+        pages = min(frame.offsets[0] for frame in record.frames), max(frame.offsets[-1] for frame in record.frames)
+        assert path.read_bytes()[slice(*pages)] == twin.read_bytes()[slice(*pages)], path
+        found = held_movie(twin)
+        assert found is not None
+        original = msgspec.structs.replace(found.original, atime_ns=record.original.atime_ns)
+        assert msgspec.structs.replace(found, original=original) == record, path
+
+
+def left_draft(folder: Path) -> Path:
+    """A draft that a run left, as its name says."""
+    path = draft_path(folder / "any")
+    forget(path)
+    path.write_bytes(b"left behind")
+    return path
 
 
 def put_back(path: Path, data: bytes) -> None:
@@ -276,12 +306,14 @@ __all__ = [
     "cryofs",
     "header",
     "keep_group_out",
+    "left_draft",
     "mounted",
     "movie_values",
     "movies_star",
     "names",
     "restored",
     "run_in_process",
+    "same_archive",
     "same_tree",
     "simulated",
     "tmpfs",

@@ -27,6 +27,7 @@ from cryofs.config.settings import FILE_NAME
 from cryofs.errors import ArchiveError, ChangedError, CryofsError
 from cryofs.formats import record
 from cryofs.formats.archive_names import is_own_name
+from cryofs.formats.blob import deflate_blob
 from cryofs.formats.record import Adopted, Frame, Gain, Original, Record
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain_library import GainLibrary
@@ -82,6 +83,8 @@ def adopt(
     on_done: OnFrame,
     on_reference: OnReference,
     on_note: Callable[[str], object] = lambda _: None,
+    *,
+    break_lock: bool = False,
 ) -> Adoption:
     """Add a record to each TIFF movie, and record a checksum for each other file.
 
@@ -93,6 +96,8 @@ def adopt(
         Called with the number of files that were processed; `begin` receives the total.
     on_note : callable
         Called with messages of a recovery.
+    break_lock : bool
+        Whether commands on other machines that hold the lock of the archive do not count.
 
     Raises
     ------
@@ -106,7 +111,7 @@ def adopt(
         for root in sorted(roots):
             if root.is_dir() and not any(parent in roots for parent in root.parents):
                 stack.enter_context(_times_kept(root))
-                stack.enter_context(changing(root, Activity.ADOPT, on_note))
+                stack.enter_context(changing(root, Activity.ADOPT, on_note, break_lock=break_lock))
         _adopt_all(paths, jobs, done, on_file, begin, on_done, on_reference)
     return done
 
@@ -294,7 +299,7 @@ def _append_record(
 ) -> Record:
     """Decode all frames, append the header and the record to the draft, and return the record."""
     frames = list(pool.map(lambda index: _frame(movie, index), range(movie.layout.frames)))
-    header, stored = record.deflate_blob(movie.header)
+    header, stored = deflate_blob(movie.header)
     header = msgspec.structs.replace(header, offset=made.file.tell())
     made.file.write(stored)
     layout, found = movie.index.layout, movie.stat

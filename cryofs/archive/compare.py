@@ -16,7 +16,7 @@ from typing import Protocol
 from cryofs.archive import refusals
 from cryofs.archive.compare_file import Comparer, Outcome, attribute_differences
 from cryofs.archive.links import stays_inside
-from cryofs.archive.pairs import Missing, Pair, Scan, Side, identity, scan
+from cryofs.archive.pairs import Missing, Pair, Scan, Side, identity, part_of_scan, scan
 from cryofs.archive.progress import as_cryofs_error
 from cryofs.archive.remove_source import NotRemovedError, Remover
 from cryofs.archive.settled import Settled
@@ -25,6 +25,7 @@ from cryofs.archive.walking import Link
 from cryofs.errors import CryofsError
 from cryofs.execution.executor import Executor, Report
 from cryofs.execution.messages import Done, Failed, Progress
+from cryofs.execution.parts import WHOLE, Part
 from cryofs.execution.threads import Threads
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.system.mount_table import mount_table
@@ -37,6 +38,7 @@ class CompareOptions:
     jobs: int = 1
     remove_source: bool = False
     trust_storage: bool = False
+    part: Part = WHOLE
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,8 @@ def compare(source: Path, archive: Path, options: CompareOptions, listener: List
     gains = GainLibrary(archive)
     settled = Settled(archive, gains, trusted=options.trust_storage) if options.remove_source else None
     found = scan(source, archive, settled.folder if settled else lambda _: None)
+    if not options.part.is_whole:
+        found = part_of_scan(found, options.part, source, archive)
     refusals.check_scan(found, mounts)
     if checks_storage:
         refusals.check_storage(archive, found.archive_folders.values(), mounts)
@@ -121,7 +125,7 @@ def compare(source: Path, archive: Path, options: CompareOptions, listener: List
         remover = Remover(found.source_folders, lambda folder: refusals.leases_hold(folder, mounts))
     with ThreadPoolExecutor(options.jobs) as pool:
         comparer = Comparer(source, archive, gains, pool, settled, remover)
-        result = _Run(found, comparer, remover, listener).run(Threads(options.jobs, in_order=False))
+        result = _Run(archive, found, comparer, remover, listener).run(Threads(options.jobs, in_order=False))
     result.links_outside = sum(_leads_out(link, archive) for link in found.archive_links)
     return result
 
@@ -129,7 +133,8 @@ def compare(source: Path, archive: Path, options: CompareOptions, listener: List
 class _Run:
     """A comparison of all pairs of a scan, with its results."""
 
-    def __init__(self, found: Scan, comparer: Comparer, remover: Remover | None, listener: Listener):
+    def __init__(self, archive: Path, found: Scan, comparer: Comparer, remover: Remover | None, listener: Listener):
+        self._archive = archive
         self._found = found
         self._comparer = comparer
         self._remover = remover
@@ -175,7 +180,7 @@ class _Run:
         here, there = pair.state, pair.shown.found
         # removing a file changes the modification time of its folder
         mtime = there.st_mtime_ns if self._remover is None else here.st_mtime_ns
-        return attribute_differences(here, there.st_mode, mtime)
+        return attribute_differences(here, there.st_mode, mtime, archive=self._archive)
 
     def _compare_files(self, executor: Executor) -> None:
         """Compare files; compare hard links of one file in sequence, because removing one changes the inode of all."""

@@ -18,8 +18,11 @@ from cryofs.archive.settled import Settled
 from cryofs.archive.shown import Shown, ShownKind, shown_in
 from cryofs.errors import ChangedError, CryofsError
 from cryofs.execution.executor import Report
+from cryofs.movies import registry
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain_library import GainLibrary
+from cryofs.movies.packed import packed_stream
+from cryofs.storage.coarse_times import is_same_time
 from cryofs.storage.file_state import state_of
 
 _SAFE = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
@@ -96,7 +99,7 @@ class Comparer:
             return self._compare(pair, pair.shown, report)
         there = pair.shown.path.readlink()
         here = pair.source.readlink() if pair.source.is_symlink() else None
-        if here == there:
+        if here is not None and there in (here, _unpacked_target(pair.name.name, here)):
             return self._remove_link(pair, Outcome(pair, equal=True))
         place = Path(os.path.normpath(pair.shown.path.parent / there))
         if not there.is_absolute() and place.is_relative_to(self._archive):
@@ -170,12 +173,17 @@ class Comparer:
         here, stored = guard.before, guard.stored
         if stored.kind is not ShownKind.MOVIE:
             found = stored.found
-            reasons = attribute_differences(here, found.st_mode, found.st_mtime_ns, found.st_size)
+            reasons = attribute_differences(here, found.st_mode, found.st_mtime_ns, found.st_size, self._archive)
             if here.st_size == found.st_size:
                 reasons += _at(file_difference(guard.source_bytes, guard.stored_bytes, on_bytes))
             return reasons
         with ArchivedMovie(stored.path, self._gains, self._pool, source=guard.stored_bytes) as movie:
             original, size = movie.record.original, movie.layout.total_bytes
+            if registry.unpackable_name(guard.pair.name.name) is not None:
+                # the packed file that compress unpacked; the progress counts its own bytes
+                reasons = attribute_differences(here, original.mode, original.mtime_ns)
+                packed = packed_stream(guard.source_bytes, guard.pair.name.name, self._pool)
+                return reasons + _at(movie_difference(packed, movie, lambda _: guard.check_lease()))
             reasons = attribute_differences(here, original.mode, original.mtime_ns, size)
             if here.st_size == size:
                 reasons += _at(movie_difference(guard.source_bytes, movie, on_bytes))
@@ -205,6 +213,12 @@ class Comparer:
         return outcome
 
 
+def _unpacked_target(name: str, target: Path) -> Path | None:
+    """Return the target of a link to the movie that compress unpacks, for the link of this name to a packed file."""
+    movie = registry.unpackable_name(target.name) if registry.unpackable_name(name) else None
+    return target.with_name(movie) if movie else None
+
+
 class _Progress:
     """Progress of one file; `finish` reports the remaining bytes, so that the total equals the file size."""
 
@@ -221,14 +235,23 @@ class _Progress:
         self._report(max(self.total - self._done, 0))
 
 
-def attribute_differences(here: os.stat_result, mode: int, mtime_ns: int, size: int | None = None) -> list[str]:
-    """Return the differences in mode, modification time and, if `size` is given, size, as text."""
+def attribute_differences(
+    here: os.stat_result, mode: int, mtime_ns: int, size: int | None = None, archive: Path | None = None
+) -> list[str]:
+    """Return the differences in mode, modification time and, if given, size.
+
+    Parameters
+    ----------
+    archive : Path, optional
+        Set if the time is that of a file of this archive, whose storage may have rounded it.
+    """
     reasons = []
     if size is not None and here.st_size != size:
         reasons.append(f"size: expected {size} bytes, got {here.st_size}")
     if stat.S_IMODE(here.st_mode) != stat.S_IMODE(mode):
         reasons.append(f"mode: expected {stat.S_IMODE(mode):04o}, got {stat.S_IMODE(here.st_mode):04o}")
-    if here.st_mtime_ns != mtime_ns:
+    is_same = here.st_mtime_ns == mtime_ns if archive is None else is_same_time(mtime_ns, here.st_mtime_ns, archive)
+    if not is_same:
         reasons.append(f"modification time: expected {_time(mtime_ns)}, got {_time(here.st_mtime_ns)}")
     return reasons
 

@@ -1,17 +1,20 @@
-"""Table of the frames and doses of the EER files of a folder, which marks unusual files; decodes no frame."""
+"""Table of the frames and doses of the EER files of a folder, which marks unusual files.
+
+Frames are decoded only to count the dose of files whose metadata lack it.
+"""
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from os import walk
 from pathlib import Path
 from typing import Any
 
 from cryofs.errors import CryofsError, FormatError
 from cryofs.formats import eer
-from cryofs.movies import registry
+from cryofs.formats.eer import EerIndex
 from cryofs.movies.eer_acquisition import acquisition_of
-from cryofs.movies.eer_rendering import Rendering, facts_of
+from cryofs.movies.eer_dose import counted_electrons
+from cryofs.movies.eer_files import eer_files
+from cryofs.movies.eer_rendering import EerFacts, Rendering, facts_of
 from cryofs.storage.byte_source import LocalFile
 
 # Relative difference from the most common dose beyond which a file is marked.
@@ -26,6 +29,8 @@ class EerRow:
     ----------
     dose_per_frame, total_dose : float or None
         Electrons per square angstrom.
+    dose_source : str or None
+        The source of the doses: given, metadata or counted.
     differs : tuple of str
         Names of the columns in which the file differs from most other files.
     error : str or None
@@ -41,6 +46,7 @@ class EerRow:
     pixel_size: float | None = None
     dose_per_frame: float | None = None
     total_dose: float | None = None
+    dose_source: str | None = None
     differs: tuple[str, ...] = ()
     error: str | None = None
 
@@ -53,18 +59,10 @@ def eer_rows(folder: Path, rendering: Rendering) -> list[EerRow]:
     FormatError
         There is no EER file.
     """
-    rows = [_row(path, folder, rendering) for path in sorted(_eer_files(folder))]
+    rows = [_row(path, folder, rendering) for path in sorted(eer_files(folder))]
     if not rows:
         raise FormatError(f"{folder}: no EER files in this folder or below; pass a movie or a folder with EER files")
     return _marked(rows)
-
-
-def _eer_files(folder: Path) -> Iterator[Path]:
-    for place, folders, names in walk(folder):
-        folders.sort()
-        for name in names:
-            if registry.rendered_name(name) is not None and (path := Path(place, name)).is_file():
-                yield path
 
 
 def _row(path: Path, folder: Path, rendering: Rendering) -> EerRow:
@@ -72,10 +70,10 @@ def _row(path: Path, folder: Path, rendering: Rendering) -> EerRow:
     try:
         with LocalFile.open(path) as source:
             index = eer.read_index(source)
+            facts = _with_dose(source, index, rendering)
     except (CryofsError, OSError) as error:
         return EerRow(name, error=str(error).removeprefix(f"{path}: "))
-    facts = facts_of(index)
-    dose, _ = facts.frame_dose(rendering) or (None, None)
+    dose, dose_source = facts.frame_dose(rendering) or (None, None)
     return EerRow(
         name,
         index.frames,
@@ -86,7 +84,15 @@ def _row(path: Path, folder: Path, rendering: Rendering) -> EerRow:
         rendering.pixel_size or facts.pixel_size,
         dose,
         dose * index.frames if dose else None,
+        dose_source,
     )
+
+
+def _with_dose(source: LocalFile, index: EerIndex, rendering: Rendering) -> EerFacts:
+    """Return the metadata of a file; the dose is counted if the metadata lack nothing but the dose."""
+    facts = facts_of(index)
+    is_known = facts.frame_dose(rendering) is not None or (rendering.pixel_size or facts.pixel_size) is None
+    return facts if is_known else replace(facts, counted=counted_electrons(source, index))
 
 
 def _marked(rows: list[EerRow]) -> list[EerRow]:

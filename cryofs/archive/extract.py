@@ -15,6 +15,7 @@ from cryofs.archive.verify import Checked
 from cryofs.errors import ArchiveError, CryofsError
 from cryofs.execution.executor import Report
 from cryofs.execution.messages import Done, Failed
+from cryofs.execution.parts import WHOLE, Part
 from cryofs.execution.threads import InTurn
 from cryofs.formats.archive_names import is_reference_name
 from cryofs.movies.gain_library import GainLibrary, is_estimated
@@ -54,6 +55,7 @@ def extract(
     on_frame: OnFrame,
     *,
     overwrite: bool = False,
+    part: Part = WHOLE,
 ) -> Extracted:
     """Restore originals below a folder: decode archived movies, copy all other files, and set times and modes.
 
@@ -61,6 +63,11 @@ def extract(
     TIFF movies of other programs are. A target that already exists is kept if it equals the original, and otherwise
     reported as failed. With `overwrite`, an existing target is replaced after the restored file is complete and its
     SHA-256 equals the recorded one. Archived files are never replaced.
+
+    Parameters
+    ----------
+    part : Part
+        The part of the files to restore; each part creates all folders.
 
     Raises
     ------
@@ -74,6 +81,7 @@ def extract(
     checked = Extracted()
     found = _items(paths, checked, on_file)
     items = _without_clashes(_needed(_beside_archived(found, folder, checked, on_file)), folder, checked, on_file)
+    items = [item for item in items if item.job.kind is Kind.FOLDER or part.has(item.job.target)]
     begin("restoring", sum(item.frames or 0 for item in items))
     # before any file, because without the target folder nothing can be restored
     folders.make_folders(folder)

@@ -10,6 +10,7 @@ from cryofs.archive.progress import Counting, OnFile, report_errors
 from cryofs.archive.scan import Job, Kind, collect_archived
 from cryofs.config.settings import FILE_NAME
 from cryofs.errors import DamagedError
+from cryofs.execution.parts import WHOLE, Part
 from cryofs.formats.archive_names import archived_name, is_movie_name
 from cryofs.movies.registry import identify
 from cryofs.storage import checksum_lists
@@ -43,7 +44,13 @@ class StoredFile:
 
 @dataclass
 class Inventory:
-    """Files to verify below a path; `root` is this path if it is a folder, otherwise None."""
+    """Files to verify below a path; `root` is this path if it is a folder, otherwise None.
+
+    Attributes
+    ----------
+    elsewhere : int
+        Number of files that other parts of the verification check.
+    """
 
     path: Path
     root: Path | None = None
@@ -52,19 +59,20 @@ class Inventory:
     unchecked: list[Path] = field(default_factory=list)
     without_record: int = 0
     failed: int = 0
+    elsewhere: int = 0
     bytes: int = 0
 
     @property
     def has_nothing(self) -> bool:
-        """True for a folder in which no file has a checksum and no file has failed."""
-        return self.root is not None and not (self.movies or self.files or self.failed)
+        """True for a folder in which no file has a checksum and no file failed."""
+        return self.root is not None and not (self.movies or self.files or self.failed or self.elsewhere)
 
 
-def take_inventory(path: Path, figures: Figures, on_file: OnFile) -> Inventory:
-    """Return the files below a path; report missing files, invalid lines and unreadable records as failed."""
+def take_inventory(path: Path, figures: Figures, on_file: OnFile, part: Part = WHOLE) -> Inventory:
+    """Return the files of a part below a path; report missing files, invalid lines and unreadable records as failed."""
     failed_before = figures.failed
     jobs, problems = collect_archived([path])
-    for problem in problems:
+    for problem in (problem for problem in problems if part.has(problem.source)):
         figures.failed += 1
         on_file(problem.source, problem.error)
     root = path.absolute() if any(job.kind is Kind.FOLDER for job in jobs) else None
@@ -73,7 +81,9 @@ def take_inventory(path: Path, figures: Figures, on_file: OnFile) -> Inventory:
     for job in jobs:
         with report_errors(job.source, figures, on_file):
             if job.kind is Kind.FOLDER:
-                lists[job.source] = _list_of(job.source, figures, on_file)
+                lists[job.source] = _list_of(job.source, job.target, figures, on_file, part)
+            elif job.kind is Kind.FILE and not part.has(job.target):
+                found.elsewhere += 1
             elif job.kind is Kind.FILE:
                 _sort(job, lists, found)
     found.failed = figures.failed - failed_before
@@ -107,15 +117,17 @@ def is_intact(file: StoredFile, on_bytes: OnBytes) -> bool:
         expected = recorded
 
 
-def _list_of(folder: Path, figures: Figures, on_file: OnFile) -> Lines:
+def _list_of(folder: Path, target: Path, figures: Figures, on_file: OnFile, part: Part) -> Lines:
     """Return the checksum list of a folder; report its invalid lines and missing files as failed."""
     lines = checksum_lists.load(folder)
-    for line in lines.bad:
+    for line in lines.bad if part.has(target / LIST_NAME) else ():
         figures.failed += 1
         on_file(folder / LIST_NAME, checksum_lists.bad_line_error(folder, line))
     for name in lines.sums:
         path = folder / name
-        # a run may have removed the file and its line after the list was read
+        # a run may have removed the file and its line since the list was read
+        if not part.has(target / name):
+            continue
         if not _is_present(path) and checksum_lists.recorded(path) is not None:
             figures.failed += 1
             figures.without_file += 1

@@ -12,9 +12,20 @@ class Kind(Enum):
 
     MOVIE = "movie"
     EER = "EER movie to be rendered"
+    PACKED = "packed movie to be unpacked"
     FILE = "file"
     LINK = "link"
     FOLDER = "folder"
+
+    @property
+    def is_movie(self) -> bool:
+        """True if it is stored as an archived movie."""
+        return self in (Kind.MOVIE, Kind.EER, Kind.PACKED)
+
+    @property
+    def is_original(self) -> bool:
+        """True if it is stored as an archived movie from which the original can be restored."""
+        return self in (Kind.MOVIE, Kind.PACKED)
 
 
 @dataclass(frozen=True)
@@ -27,6 +38,8 @@ class Job:
         Target to write into a symbolic link; None to copy the target of the source.
     outside : str or None
         Description of the target of a link if the target is not archived; otherwise None.
+    plain : str or None
+        Name of the copy if a packed movie is not unpacked.
     """
 
     kind: Kind
@@ -34,6 +47,7 @@ class Job:
     target: Path
     link: Path | None = None
     outside: str | None = None
+    plain: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,19 @@
 """Pair each source file, link and folder with its counterpart in a mount of the archive."""
 
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
 from cryofs.archive.progress import as_cryofs_error
 from cryofs.archive.shown import Shown, ShownKind, is_renamed_movie, kind_of, renamed_movie, shown_in, states_in
 from cryofs.errors import CryofsError
+from cryofs.execution.parts import Part
 from cryofs.formats.archive_names import is_own_name
+from cryofs.movies import registry
 from cryofs.storage.checksum_lists import LIST_NAME
+from cryofs.text import as_unicode
 
 
 class Side(StrEnum):
@@ -118,6 +121,7 @@ class _Scanner:
         except OSError as error:
             self._found.failed.append(as_cryofs_error(error, place.source or place.shown or Path()))
             return
+        _pair_packed(sources, shown)
         if place.name != Path() and not sources and not shown:
             # a missing folder is reported by its files, or by its own name if it is empty
             if place.shown is None and place.source is not None:
@@ -200,6 +204,26 @@ class _Scanner:
                 self._found.unmatched_links.append(pair.source)
 
 
+def part_of_scan(found: Scan, part: Part, source: Path, archive: Path) -> Scan:
+    """Return the pairs and missing names of a part; links of the archive and folders are complete, for the checks."""
+
+    def of_part(pairs: list[Pair]) -> list[Pair]:
+        return [pair for pair in pairs if part.has(pair.name)]
+
+    def is_own(missing: Missing) -> bool:
+        return part.has(missing.path.relative_to(archive if missing.side is Side.SOURCE else source))
+
+    return replace(
+        found,
+        files=of_part(found.files),
+        links=of_part(found.links),
+        folders=of_part(found.folders),
+        unlike=of_part(found.unlike),
+        followed=of_part(found.followed),
+        missing=list(filter(is_own, found.missing)),
+    )
+
+
 def is_one_inode(one: os.stat_result, other: os.stat_result) -> bool:
     """Return True if two results of stat describe the same inode, even if overlays or NFS change the device number."""
     if identity(one) == identity(other):
@@ -207,6 +231,18 @@ def is_one_inode(one: os.stat_result, other: os.stat_result) -> bool:
     # two copies do not have the same change time
     numbers = [(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns) for found in (one, other)]
     return numbers[0] == numbers[1]
+
+
+def _pair_packed(sources: Collection[str], shown: dict[str, Shown]) -> None:
+    """Give a movie that compress unpacked from a source, or a link to it, the name of this source."""
+    for name in sources:
+        movie = registry.unpackable_name(name)
+        if movie is None or name in shown or movie in sources or movie not in shown:
+            continue
+        found = shown[movie]
+        packed = found.record.packed if found.record else None
+        if found.kind is ShownKind.LINK or (packed is not None and packed.name == as_unicode(name)):
+            shown[name] = shown.pop(movie)
 
 
 def identity(found: os.stat_result) -> tuple[int, int]:

@@ -102,4 +102,4 @@ def _difference(
         feed_to(reader.take)
     except _UnequalError as unequal:
         return unequal.offset
-    return reader.offset if reader.offset < source.size else None
+    return reader.offset if source.read(1, reader.offset) else None

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -16,7 +16,7 @@ from cryofs.archive.walking import Link, Places, items_of, same_folder
 from cryofs.config.choices import LinkChoice
 from cryofs.errors import ArchiveError
 from cryofs.formats.archive_names import archived_name, is_own_name
-from cryofs.movies.registry import may_have_record, rendered_name
+from cryofs.movies.registry import may_have_record, rendered_name, unpackable_name
 from cryofs.storage.checksum_lists import LIST_NAME
 from cryofs.system.paths import is_file
 
@@ -26,6 +26,7 @@ def collect(
     archive: Path,
     *,
     render_eer: bool = False,
+    unpack: bool = False,
     folds_case: bool = False,
     links: LinkChoice = "follow",
 ) -> tuple[list[Job], list[Problem]]:
@@ -51,12 +52,14 @@ def collect(
                 problems.append(Problem(item.source, ArchiveError(text)))
             continue
         if render_eer:
-            item = _rendered(item)
+            item = _made(item, Kind.EER, rendered_name)
+        if unpack:
+            item = _made(item, Kind.PACKED, unpackable_name)
         name = str(item.target)
         key = name.casefold() if folds_case else name
         twin = jobs.setdefault(key, item)
-        if (twin.kind, item.kind) == (Kind.EER, Kind.MOVIE):
-            # an existing movie takes precedence over a rendered one
+        if twin.kind in (Kind.EER, Kind.PACKED) and item.kind is Kind.MOVIE:
+            # an existing movie takes precedence over one that has to be made
             jobs[key], item, twin = item, twin, item
         if not _is_same(twin, item):
             text = f"{item.source}: name already taken by {twin.source} ({twin.target}); rename one of the files"
@@ -125,17 +128,23 @@ def collect_archived(paths: Iterable[Path], *, keep_links: bool = False) -> tupl
     return jobs, problems + conflicts
 
 
-def _rendered(job: Job) -> Job:
-    """Return the job that renders an EER file, or that links to the rendered movie; return other jobs unchanged."""
-    name = rendered_name(job.target.name)
+def _made(job: Job, kind: Kind, name_of: Callable[[str], str | None]) -> Job:
+    """Return the job that makes a movie of a file, or that links to the movie; return other jobs unchanged.
+
+    Parameters
+    ----------
+    name_of : callable
+        Returns the name of the movie that is made of a file, or None.
+    """
+    name = name_of(job.target.name)
     if name is None:
         return job
     if job.kind is Kind.FILE:
-        return Job(Kind.EER, job.source, job.target.with_name(archived_name(name)))
+        return Job(kind, job.source, job.target.with_name(archived_name(name)), plain=job.target.name)
     if job.kind is not Kind.LINK or job.outside or not is_file(job.source):
         return job
     text = job.link or job.source.readlink()
-    linked = rendered_name(text.name)
+    linked = name_of(text.name)
     return replace(job, target=job.target.with_name(name), link=text.with_name(linked)) if linked else job
 
 

@@ -14,6 +14,7 @@ from cryofs.archive.progress import Begin, OnFile, OnFrame, report_failure
 from cryofs.errors import DamagedError, GainError
 from cryofs.execution.executor import Report
 from cryofs.execution.messages import Done, Failed, Progress
+from cryofs.execution.parts import WHOLE, Part
 from cryofs.execution.threads import InTurn, Threads
 from cryofs.movies.archived import ArchivedMovie, check_pages
 from cryofs.movies.gain_library import GainLibrary
@@ -67,6 +68,7 @@ def verify(
     begin: Begin,
     on_bytes: OnFrame,
     on_unchecked: Callable[[Path], object] = lambda _: None,
+    part: Part = WHOLE,
 ) -> Checked:
     """Check all files that have a checksum, in files, lists or archives, and return the results.
 
@@ -81,9 +83,11 @@ def verify(
         Called with a number of stored bytes that were checked; `begin` receives the total.
     on_unchecked : callable
         Called with each file that has no checksum.
+    part : Part
+        The part of the files to check.
     """
     checked = Checked()
-    inventories = [take_inventory(path, checked, on_file) for path in paths]
+    inventories = [take_inventory(path, checked, on_file, part) for path in paths]
     for found in inventories:
         checked.without_checksum += len(found.unchecked)
         checked.without_record += found.without_record

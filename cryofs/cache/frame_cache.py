@@ -15,7 +15,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 
 from cryofs.cache.buffer_reuse import reuse
 from cryofs.cache.sequential_readers import Readers
+from cryofs.errors import StuckError
+from cryofs.system import deadlines
 from cryofs.system.resources import usable_cores
 
 # Minimum number of concurrent decodes of whole frames, so that a reader does not wait for the read-ahead of another.
@@ -31,7 +33,7 @@ _DECODES_AT_ONCE = 2
 _SHARE_OF_SERVED = 1 / 16
 
 Frame = NDArray[Any]
-Key = tuple[Hashable, int, range | None]
+Key = tuple[tuple[Hashable, ...], int, range | None]
 
 
 class Encoded(Protocol):
@@ -49,7 +51,7 @@ class CachedMovie(Protocol):
         """Name of the file, for messages."""
 
     @property
-    def identity(self) -> Hashable:
+    def identity(self) -> tuple[Hashable, ...]:
         """Key of the content of the movie."""
 
     @property
@@ -94,6 +96,13 @@ class _Request:
     size: int
     at_once: int
     future: Future[Frame]
+
+
+def _late(request: _Request) -> StuckError:
+    return StuckError(
+        f"{request.movie.name}: frame {request.key[1]} was not decoded in the time that this kernel gives a request, "
+        "because other frames are being decoded; read with fewer programs at a time"
+    )
 
 
 class FrameCache:
@@ -152,14 +161,27 @@ class FrameCache:
                 request = self._request(movie, key)
                 self._figures.misses += 1
             if is_mine:
+                # the movie of a read-ahead that does not begin may be closed at any time
+                request = replace(request, movie=movie)
                 self._under_way[key] = request, None
         if is_mine:
             self._load(request)
             return request.future.result()
-        frame = request.future.result()
+        frame = self._result_of_other(request)
         with self._lock:
             self._figures.hits += 1
         return frame
+
+    def _result_of_other(self, request: _Request) -> Frame:
+        """Return the frame that another thread reads and decodes."""
+        seconds = deadlines.seconds_left()
+        try:
+            return request.future.result(seconds)
+        except TimeoutError:
+            if request.future.done():
+                # the error of the other thread, or a result that has just come
+                return request.future.result()
+            raise _late(request) from None
 
     def cached(self, movie: CachedMovie, index: int) -> Frame | None:
         """Return a whole frame from the cache, or None if it is not cached."""
@@ -201,6 +223,13 @@ class FrameCache:
                 self._forget_served(key)
                 self._served[key] = frame.nbytes
                 self._served_bytes += frame.nbytes
+
+    def drop(self, identity: tuple[Hashable, ...]) -> None:
+        """Drop the frames of all movies whose identity begins with this one, as those made of one file do."""
+        with self._lock:
+            for key in [key for key in self._cached if key[0][: len(identity)] == identity]:
+                self._cached_bytes -= self._cached.pop(key).nbytes
+                self._forget_served(key)
 
     def figures(self) -> CacheFigures:
         """Return the current counters."""
@@ -255,15 +284,20 @@ class FrameCache:
         with self._room:
             # in order of arrival, because movies with many concurrent decodes would starve those with few
             self._waiting.append(ticket)
-            self._room.wait_for(
+            has_room = self._room.wait_for(
                 lambda: (
                     self._waiting[0] is ticket
                     and self._decoding < request.at_once
                     and (self._decoding == 0 or self._reserved + request.size <= self._budget)
-                )
+                ),
+                deadlines.seconds_left(),
             )
-            self._waiting.popleft()
+            self._waiting.remove(ticket)
             self._room.notify_all()
+            if not has_room:
+                del self._under_way[request.key]
+                self._figures.failures += 1
+                raise _late(request)
             self._decoding += 1
             self._reserved += request.size
             while self._served_bytes > self._budget * _SHARE_OF_SERVED:

@@ -23,6 +23,7 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         print(VERSION_LINE)
         sys.exit()
+    use_utf8()
     try:
         from cryofs.cli.app import run
 
@@ -41,3 +42,20 @@ def open_standard_streams() -> None:
         except OSError:
             # open() returns the lowest free descriptor
             os.open(os.devnull, os.O_RDWR)
+
+
+def use_utf8() -> None:
+    """Start the interpreter again in its UTF-8 mode, unless it treats names as UTF-8 already.
+
+    File names are bytes. In the UTF-8 mode, text stands for the same bytes in every module and in worker processes.
+    In a locale such as de_DE.ISO-8859-1 it would not: lists and records contain names in UTF-8. Output keeps the
+    encoding of the locale, which is that of the terminal, and escapes what it lacks.
+    """
+    encoding = sys.getfilesystemencoding()
+    if sys.flags.utf8_mode or encoding == "utf-8":
+        return
+    # the arguments as bytes, because some encodings do not restore all of them
+    with open("/proc/self/cmdline", "rb") as file:  # noqa: PTH123 - importing pathlib takes time
+        program, *arguments = file.read().removesuffix(b"\0").split(b"\0")
+    os.environ.setdefault("PYTHONIOENCODING", f"{encoding}:backslashreplace")
+    os.execv(sys.executable, [program, b"-X", b"utf8", *arguments])

@@ -5,15 +5,16 @@ from pathlib import Path
 import click
 
 from cryofs.cli.output import Reporter, print_json
-from cryofs.cli.parameters import files_argument, jobs_option, json_option
+from cryofs.cli.parameters import break_lock_option, files_argument, jobs_option, json_option
 from cryofs.text import size_text
 
 
 @click.command("adopt")
 @files_argument("paths", "PATH", "Files, .star, .lst or .mdoc lists, folders, or archives.")
+@break_lock_option
 @jobs_option()
 @json_option()
-def command(paths: tuple[Path, ...], jobs: int, as_json: bool) -> None:
+def command(paths: tuple[Path, ...], break_lock: bool, jobs: int, as_json: bool) -> None:
     """Record checksums of files from other programs.
 
     This lets cryofs verify check files that cryofs did not write. Each file without a checksum gets a line in the
@@ -40,7 +41,7 @@ def command(paths: tuple[Path, ...], jobs: int, as_json: bool) -> None:
             if warning := warn_of(reference, movie, jobs):
                 reporter.line(warning)
 
-        done = adopt(paths, jobs, report, reporter.begin, reporter.advance, check, reporter.line)
+        done = adopt(paths, jobs, report, reporter.begin, reporter.advance, check, reporter.line, break_lock=break_lock)
     if as_json:
         print_json(vars(done))
     else:

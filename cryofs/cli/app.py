@@ -35,6 +35,7 @@ COMMANDS: tuple[str, ...] = (
     "trajectory",
     "config",
     "doctor",
+    "warm",
 )
 
 

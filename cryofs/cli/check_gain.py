@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.command("check-gain")
 @click.argument("gain", type=PATH, help="Gain reference, an MRC or TIFF file.")
-@files_argument("movies", "MOVIE", "Movies of electron counts: MRC, TIFF or EER, archived or not.")
+@files_argument("movies", "MOVIE", "Movies of electron counts: MRC, TIFF or EER, archived, packed or neither.")
 @jobs_option()
 @json_option()
 def command(gain: Path, movies: tuple[Path, ...], jobs: int, as_json: bool) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cryofs.cli.output import Reporter, print_json
-from cryofs.cli.parameters import PATH, jobs_option, json_option
+from cryofs.cli.parameters import PATH, jobs_option, json_option, part_option
+from cryofs.execution.parts import Part
 from cryofs.text import as_unicode
 
 if TYPE_CHECKING:
@@ -22,9 +23,12 @@ _MB = 10**6
 @click.argument("archive", type=PATH, help="Archive of that folder.")
 @click.option("--remove-source", is_flag=True, help="Remove each source file that has an equal archived file on disk.")
 @click.option("--trust-storage", is_flag=True, help="With --remove-source: accept storage without a reliable fsync.")
+@part_option("Compare")
 @jobs_option("Number of files to compare in parallel.")
 @json_option("Print the result as JSON, with lists of files.")
-def command(source: Path, archive: Path, remove_source: bool, trust_storage: bool, jobs: int, as_json: bool) -> None:
+def command(
+    source: Path, archive: Path, remove_source: bool, trust_storage: bool, part: Part, jobs: int, as_json: bool
+) -> None:
     """Compare a folder with its archive.
 
     Every file of SOURCE is compared byte for byte with the file that a mount of ARCHIVE shows: content, size, time,
@@ -40,7 +44,9 @@ def command(source: Path, archive: Path, remove_source: bool, trust_storage: boo
 
     if trust_storage and not remove_source:
         raise click.UsageError("--trust-storage requires --remove-source")
-    options = CompareOptions(jobs, remove_source, trust_storage)
+    if remove_source and not part.is_whole:
+        raise click.UsageError("--remove-source and --part are mutually exclusive; compare in parts first")
+    options = CompareOptions(jobs, remove_source, trust_storage, part)
     with Reporter(unit="MB") as reporter:
         done = compare(source, archive, options, _Progress(reporter))
     if as_json:

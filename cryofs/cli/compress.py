@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from cryofs.cli.eer import eer_options, rendering_of
-from cryofs.cli.output import Reporter, print_json
+from cryofs.cli.output import MovieProgress, Reporter, print_json
 from cryofs.cli.parameters import (
     PATH,
     break_lock_option,
@@ -16,9 +16,11 @@ from cryofs.cli.parameters import (
     gain_orientation_option,
     jobs_option,
     json_option,
+    part_option,
 )
 from cryofs.config.choices import CompressionChoice, EerChoice, GainOrientation, NarrowChoice
 from cryofs.errors import FullDiskError
+from cryofs.execution.parts import Part
 from cryofs.text import percent, printable, size_text
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ _LABELS = {
     "replaced": "replaced",
     "copied": "copied",
     "up_to_date": "up to date",
+    "packed": "packed (store their movies with --unpack)",
     "kept_plain": "kept plain",
     "suspect": "suspect",
     "links_outside": "links that point outside the sources",
@@ -80,8 +83,18 @@ _LABELS = {
     help="Copy EER files, or store their fractions as TIFF.",
 )
 @eer_options
+@click.option("--unpack", is_flag=True, help="Store the movies in .mrc.bz2, .gz, .xz and .zst files, not these files.")
 @click.option("--follow-links", is_flag=True, help="Archive the targets of links that point outside SOURCE.")
 @click.option("--keep-links", is_flag=True, help="Store links that point outside SOURCE as links.")
+@part_option("Archive")
+@click.option(
+    "--gain-wait",
+    type=click.FloatRange(0),
+    default=60,
+    show_default=True,
+    metavar="MINUTES",
+    help="With --part: how long to wait for the gain reference that part 1 estimates.",
+)
 @click.option("--strict", is_flag=True, help="Exit with 1 if a movie was kept as a plain copy or a file looks damaged.")
 @break_lock_option
 @click.option("--verbose", is_flag=True, help="Print a row for each frame of a gain estimate.")
@@ -101,8 +114,11 @@ def command(
     only_do_unfinished: bool,
     eer_files: EerChoice,
     eer_settings: dict[str, Any],
+    unpack: bool,
     follow_links: bool,
     keep_links: bool,
+    part: Part,
+    gain_wait: float,
     strict: bool,
     break_lock: bool,
     verbose: bool,
@@ -117,6 +133,9 @@ def command(
     cannot restore the EER file. Each file is read back and compared with its original before it gets its final name, so
     an interrupted run can be continued with --only-do-unfinished.
 
+    Several processes can share the work, on several machines too: each archives one part (--part). Part 1 estimates the
+    gain, and the others wait for the reference.
+
     Links that point outside SOURCE are stored as links and reported, and the exit code is 1, unless --follow-links or
     --keep-links is given.
 
@@ -124,7 +143,7 @@ def command(
     """
     from cryofs.system import garbage
 
-    with garbage.imports():
+    with garbage.long_lived():
         from cryofs.compress.movie_task import CompressOptions
         from cryofs.compress.run import compress
 
@@ -135,10 +154,13 @@ def command(
         gain_orientation=_orientation(gain_orientation, gain, eer_settings),
         coding=_coding(compression, deflate_level, line_by_line=line_by_line, narrow=narrow),
         rendering=_rendering(eer_files, eer_settings),
+        unpack=unpack,
         only_do_unfinished=only_do_unfinished,
         jobs=jobs,
         links="follow" if follow_links else "keep" if keep_links else "report",
         strict=strict,
+        part=part,
+        gain_wait=60 * gain_wait,
         break_lock=break_lock,
     )
     with Reporter() as reporter:
@@ -208,30 +230,17 @@ def _quoted(argument: str) -> str:
     return f"$'{escaped}'"
 
 
-class _Progress:
+class _Progress(MovieProgress):
     """Progress of a run, as reporter output; `continuation` is the command that continues after a full disk."""
 
     def __init__(self, reporter: Reporter, continuation: str, *, verbose: bool):
-        self._reporter = reporter
+        super().__init__(reporter)
         self._continuation = continuation
         self._verbose = verbose
-
-    def begin(self, movies: int, frames: int) -> None:
-        self._reporter.begin(f"{movies} movies", frames)
 
     def frame_row(self, row: object) -> None:
         if self._verbose:
             self._reporter.line(str(row))
-
-    def frames(self, count: int) -> None:
-        self._reporter.advance(count)
-
-    def movie_done(self, name: Path, original_bytes: int, stored_bytes: int) -> None:
-        ratio = percent(stored_bytes / original_bytes)
-        self._reporter.line(f"{name}: {size_text(original_bytes)} -> {size_text(stored_bytes)} ({ratio})")
-
-    def note(self, text: str) -> None:
-        self._reporter.line(text)
 
     def failed(self, name: Path, error: Exception) -> None:
         if isinstance(error, FullDiskError):

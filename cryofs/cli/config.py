@@ -10,6 +10,7 @@ import click
 from cryofs.cli.output import print_json
 from cryofs.cli.parameters import PATH, json_option
 from cryofs.system.paths import check_archive
+from cryofs.system.request_limit import request_limit
 from cryofs.text import printable, size_text
 
 
@@ -28,8 +29,8 @@ class _Setting:
 def command(archive: Path, as_json: bool) -> None:
     """Print the settings for mounts of an archive.
 
-    Prints each setting with its value and origin: the default, or a line of cryofs.toml. Options of cryofs mount
-    override both.
+    Prints each setting with its value and origin: the default, a line of cryofs.toml, or a limit of this kernel.
+    Options of cryofs mount override the first two.
 
     Example: cryofs config /archive/session
     """
@@ -60,6 +61,10 @@ def _effective_settings(archive: Path) -> dict[str, _Setting]:
             found[name] = _Setting(value, "default")
         else:
             found[name] = _Setting(value, FILE_NAME, text.count("\n", 0, line.start()) + 1)
+    limit = request_limit()
+    if limit is not None and settings.request_timeout > limit.storage_seconds:
+        origin = f"a third of the kernel's limit of {limit.seconds} s, {limit.name}"
+        found["request_timeout"] = _Setting(limit.storage_seconds, origin)
     return found
 
 

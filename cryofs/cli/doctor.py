@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cryofs.cli.output import print_json
-from cryofs.cli.parameters import PATH, json_option
+from cryofs.cli.parameters import MOUNTPOINT, json_option
 from cryofs.errors import ArchiveError
 from cryofs.text import as_unicode, printable
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.command("doctor")
 @click.argument(
     "path",
-    type=PATH,
+    type=MOUNTPOINT,
     required=False,
     metavar="[ARCHIVE|MOUNTPOINT]",
     help="Archive or mountpoint to check (default: this machine).",
@@ -58,17 +58,20 @@ def _check_machine() -> "list[Finding]":
 def _check_path(path: Path) -> "list[Finding]":
     from cryofs.doctor.archive import check_archive, survey
     from cryofs.doctor.mounts import check_figures, check_mount
-    from cryofs.fuse.control import is_mounted
+    from cryofs.fuse.control import is_mounted, mount_holding
 
-    if not is_mounted(path):
-        if not path.is_dir():
-            raise ArchiveError(
-                f"{path}: no such archive or mountpoint; pass an existing one, or no argument to check this machine"
-            )
-        return check_archive(path)
-    findings, facts = check_mount(path)
-    if facts is not None:
-        # @archive works even if the path of the archive is not accessible, but is slow, so only a small sample is read
-        frame_bytes = survey(path / "@archive", folders=20, files_per_folder=2).largest_frame
-        findings += check_figures(facts, frame_bytes)
-    return findings
+    mount = mount_holding(path)
+    if mount is not None:
+        findings, facts = check_mount(mount.place)
+        if facts is None:
+            # a path on a mount that does not respond is not accessed
+            return findings
+        if is_mounted(path):
+            # @archive works even if the path of the archive is not accessible, but is slow: read a small sample only
+            frame_bytes = survey(path / "@archive", folders=20, files_per_folder=2).largest_frame
+            return findings + check_figures(facts, frame_bytes)
+    if not path.is_dir():
+        raise ArchiveError(
+            f"{path}: no such archive or mountpoint; pass an existing one, or no argument to check this machine"
+        )
+    return check_archive(path)

@@ -5,7 +5,8 @@ from pathlib import Path
 import click
 
 from cryofs.cli.output import Reporter
-from cryofs.cli.parameters import PATH, files_argument, jobs_option
+from cryofs.cli.parameters import PATH, files_argument, jobs_option, part_option
+from cryofs.execution.parts import Part
 from cryofs.text import size_text
 
 
@@ -14,9 +15,10 @@ from cryofs.text import size_text
 @click.option(
     "-o", "--output", "folder", type=PATH, required=True, metavar="FOLDER", help="Folder for the restored files."
 )
+@part_option("Restore")
 @jobs_option()
 @click.option("--overwrite", is_flag=True, help="Replace files in FOLDER even if they differ.")
-def command(files: tuple[Path, ...], folder: Path, jobs: int, overwrite: bool) -> None:
+def command(files: tuple[Path, ...], folder: Path, part: Part, jobs: int, overwrite: bool) -> None:
     """Restore original files from an archive.
 
     Files are restored byte for byte, with their times and modes. A file that exists in FOLDER is kept if it is equal,
@@ -34,7 +36,7 @@ def command(files: tuple[Path, ...], folder: Path, jobs: int, overwrite: bool) -
             else:
                 reporter.error(error)
 
-        done = extract(files, folder, jobs, report, reporter.begin, reporter.advance, overwrite=overwrite)
+        done = extract(files, folder, jobs, report, reporter.begin, reporter.advance, overwrite=overwrite, part=part)
     unchanged = f", {done.unchanged} unchanged" if done.unchanged else ""
     print(
         f"{done.movies} movies ({size_text(done.original_bytes)}) and {done.files} other files{unchanged}, "

@@ -59,9 +59,9 @@ def _print_table(folder: Path, rendering: "Rendering", *, as_json: bool) -> None
         print_json({"files": [asdict(row) for row in rows]})
     else:
         width = max(len(printable(row.path)) for row in rows)
-        print(f"{'file':{width}}  frames  metadata  e/A^2 / frame   e/A^2  differs from most files")
+        print(f"{'file':{width}}  frames  metadata  e/A^2 / frame   e/A^2  dose from  differs from most files")
         for row in rows:
-            doses = f"{_cell(row.dose_per_frame):>13}  {_cell(row.total_dose):>6}"
+            doses = f"{_cell(row.dose_per_frame):>13}  {_cell(row.total_dose):>6}  {row.dose_source or '-':9}"
             counts = f"{_cell(row.frames):>6}  {_cell(row.frames_in_metadata):>8}"
             remark = row.error or ", ".join(row.differs)
             print(printable(f"{printable(row.path):{width}}  {counts}  {doses}  {remark}").rstrip())

@@ -7,10 +7,10 @@ from typing import get_args
 
 import click
 
-from cryofs.cli.output import Reporter, print_json
+from cryofs.cli.output import MovieProgress, Reporter, print_json
 from cryofs.cli.parameters import PATH, break_lock_option, jobs_option, json_option
 from cryofs.config.choices import CompressionChoice
-from cryofs.text import percent, size_text
+from cryofs.text import size_text
 
 
 @click.command("ingest")
@@ -62,7 +62,7 @@ def command(
     """
     from cryofs.system import garbage
 
-    with garbage.imports():
+    with garbage.long_lived():
         from cryofs.compress.plan import Coding
         from cryofs.ingest.draft import DraftOptions
         from cryofs.ingest.run import IngestOptions, ingest
@@ -94,24 +94,9 @@ def command(
     raise click.exceptions.Exit(1 if summary.failed else 0)
 
 
-class _Progress:
+class _Progress(MovieProgress):
     """Progress of a run on a reporter."""
 
-    def __init__(self, reporter: Reporter):
-        self._reporter = reporter
-
-    def begin(self, movies: int, frames: int) -> None:
-        self._reporter.begin(f"{movies} movies", frames)
-
-    def frames(self, count: int) -> None:
-        self._reporter.advance(count)
-
-    def movie_done(self, name: Path, original_bytes: int, stored_bytes: int) -> None:
-        ratio = percent(stored_bytes / original_bytes)
-        self._reporter.line(f"{name}: {size_text(original_bytes)} -> {size_text(stored_bytes)} ({ratio})")
-
-    def note(self, text: str) -> None:
-        self._reporter.line(text)
-
     def failed(self, error: Exception) -> None:
+        """Print the error of a file."""
         self._reporter.error(error)

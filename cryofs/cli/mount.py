@@ -7,7 +7,7 @@ from typing import Any, get_args
 import click
 
 from cryofs.cli.eer import eer_options
-from cryofs.cli.parameters import PATH, break_lock_option, gain_orientation_option
+from cryofs.cli.parameters import MOUNTPOINT, PATH, break_lock_option, gain_orientation_option
 from cryofs.config.choices import GainOrientation
 from cryofs.system.logs import Format, Level
 from cryofs.system.paths import check_archive
@@ -20,7 +20,7 @@ _LOG_DEFAULT = "~/.local/state/cryofs/*.log; for root /var/log/cryofs/*.log"
 
 @click.command("mount")
 @click.argument("archive", type=PATH, help="Folder of the archive.")
-@click.argument("mountpoint", type=PATH, help="Empty folder to mount on.")
+@click.argument("mountpoint", type=MOUNTPOINT, help="Empty folder to mount on.")
 @click.option("-f", "--foreground", is_flag=True, help="Run in the foreground.")
 @click.option(
     "-o",
@@ -115,8 +115,10 @@ def _mount(
 
     from cryofs.config.mount_options import parse_options
     from cryofs.config.settings import load_settings
-    from cryofs.fuse.control import clear_dead_mount, place_of
-    from cryofs.fuse.daemon import check_mountpoint, default_log, serve_here, serve_in_background
+    from cryofs.fuse.control import place_of
+    from cryofs.fuse.daemon import check_mountpoint, serve_here, serve_in_background
+    from cryofs.fuse.log_file import open_log
+    from cryofs.fuse.unmounting import clear_dead_mount
     from cryofs.ingest.mounting import archived_movies
 
     mountpoint = place_of(mountpoint)
@@ -128,16 +130,18 @@ def _mount(
     check_archive(archive)
     check_mountpoint(archive, mountpoint, nonempty=parsed.nonempty)
     settings = load_settings(archive, listed_settings | given)
-    if settings.eer_gain is not None:
-        from cryofs.vfs.gain_check import check_gain
+    if not settings.suits_every_eer_file:
+        from cryofs.vfs.eer_check import check_eer
 
-        for line in check_gain(archive, settings):
+        for line in check_eer(archive, settings):
             print(printable(f"cryofs: {line}"), file=sys.stderr)
     chosen = msgspec.structs.replace(parsed, **{name: value for name, value in logging.items() if value is not None})
     if foreground:
         serve_here(archive, mountpoint, settings, chosen, lambda: None, archived_movies(settings))
         return
-    log = Path(chosen.log_file) if chosen.log_file else default_log(mountpoint)
+    log = open_log(mountpoint, chosen.log_file)
+    if log.warning:
+        print(printable(f"cryofs: {log.warning}"), file=sys.stderr)
     serve_in_background(archive, mountpoint, settings, chosen, log, archived_movies(settings))
 
 

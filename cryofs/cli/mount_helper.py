@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from cryofs.cli import open_standard_streams
+from cryofs.cli import open_standard_streams, use_utf8
 from cryofs.errors import CryofsError, MountError, UsageError
 from cryofs.text import printable
 
@@ -44,6 +44,7 @@ Example: mount -t fuse.cryofs /archive/session /mnt/movies -o allow_other
 def main() -> None:
     """Run the helper and exit."""
     open_standard_streams()
+    use_utf8()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -68,8 +69,10 @@ def run(arguments: list[str]) -> int:
 def _mount(archive: Path, mountpoint: Path, options_text: str, options: dict[str, str]) -> None:
     from cryofs.config.mount_options import parse_options, without_mount_words
     from cryofs.config.settings import load_settings
-    from cryofs.fuse.control import clear_dead_mount, place_of
-    from cryofs.fuse.daemon import check_mountpoint, default_log, serve_in_background
+    from cryofs.fuse.control import check_responds, place_of
+    from cryofs.fuse.daemon import check_mountpoint, serve_in_background
+    from cryofs.fuse.log_file import open_log
+    from cryofs.fuse.unmounting import clear_dead_mount
     from cryofs.ingest.mounting import archived_movies
     from cryofs.system.paths import check_archive
 
@@ -79,20 +82,23 @@ def _mount(archive: Path, mountpoint: Path, options_text: str, options: dict[str
     parsed, settings = parse_options(without_mount_words(options_text))
     if "-f" not in options and clear_dead_mount(mountpoint):
         print(printable(f"mount.cryofs: {mountpoint}: removed a stale mount"), file=sys.stderr)
+    check_responds(archive)
     check_archive(archive)
     check_mountpoint(archive, mountpoint, nonempty=parsed.nonempty)
     loaded = load_settings(archive, settings)
-    if loaded.eer_gain is not None:
-        from cryofs.vfs.gain_check import check_gain
+    if not loaded.suits_every_eer_file:
+        from cryofs.vfs.eer_check import check_eer
 
-        for line in check_gain(archive, loaded):
+        for line in check_eer(archive, loaded):
             print(printable(f"mount.cryofs: {line}"), file=sys.stderr)
     if "-f" in options:
         return
-    log = Path(parsed.log_file) if parsed.log_file else default_log(mountpoint)
+    log = open_log(mountpoint, parsed.log_file)
+    if log.warning:
+        print(printable(f"mount.cryofs: {log.warning}"), file=sys.stderr)
     serve_in_background(archive, mountpoint, loaded, parsed, log, archived_movies(loaded))
     if "-v" in options:
-        print(printable(f"mount.cryofs: {archive} mounted on {mountpoint} (log: {log})"))
+        print(printable(f"mount.cryofs: {archive} mounted on {mountpoint} (log: {log.path})"))
 
 
 def _enter(namespace: str) -> None:

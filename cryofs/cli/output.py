@@ -4,6 +4,7 @@ Progress is a bar on a terminal and one line per finished file elsewhere. With `
 JSON object and nothing else.
 """
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any, Self
 
 from cryofs.error_hints import explain
 from cryofs.errors import SettingsError
-from cryofs.text import printable
+from cryofs.system import notices
+from cryofs.text import percent, printable, size_text
 
 
 def one_line(error: Exception) -> str:
@@ -62,6 +64,7 @@ class Reporter:
         )
         self._progress = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
         self._task: Any = None
+        self._notices = contextlib.ExitStack()
 
     def begin(self, description: str, total: int) -> None:
         """Show a progress bar for `total` units of work."""
@@ -81,11 +84,37 @@ class Reporter:
         self._console.print(f"cryofs: {one_line(error)}")
 
     def __enter__(self) -> Self:
+        self._notices.enter_context(notices.shown(self.line))
         self._progress.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._notices.close()
         self._progress.stop()
         sys.stderr.flush()
+
+
+class MovieProgress:
+    """Progress of a run that archives movies, on a reporter."""
+
+    def __init__(self, reporter: Reporter):
+        self._reporter = reporter
+
+    def begin(self, movies: int, frames: int) -> None:
+        """Show a progress bar for movies with a total number of frames."""
+        self._reporter.begin(f"{movies} movies", frames)
+
+    def frames(self, count: int) -> None:
+        """Advance the bar by a number of frames."""
+        self._reporter.advance(count)
+
+    def movie_done(self, name: Path, original_bytes: int, stored_bytes: int) -> None:
+        """Print the sizes of an archived movie."""
+        ratio = percent(stored_bytes / original_bytes)
+        self._reporter.line(f"{name}: {size_text(original_bytes)} -> {size_text(stored_bytes)} ({ratio})")
+
+    def note(self, text: str) -> None:
+        """Print a message."""
+        self._reporter.line(text)

@@ -5,14 +5,46 @@ from pathlib import Path
 from typing import Any, get_args
 
 import click
+from click.shell_completion import CompletionItem
 
 from cryofs.config.choices import EerUpsampling, GainOrientation
+from cryofs.execution.parts import WHOLE, Part, part_of
 from cryofs.system.resources import usable_cores
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
+
+class _PathType(click.ParamType[Path]):
+    """A path. click.Path would access it, and wait without a limit for a mount that does not respond."""
+
+    name = "path"
+
+    def __init__(self, *, is_used: bool):
+        self._is_used = is_used
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path; raise MountError if it is used, and is on a cryofs mount that does not respond."""
+        path = Path(value)
+        if self._is_used and ctx is not None and not ctx.resilient_parsing:
+            from cryofs.fuse.control import check_responds, mount_holding
+
+            mount = mount_holding(path)
+            # a command may have many arguments on one mount
+            checked: set[Path] = ctx.meta.setdefault("cryofs.responding", set())
+            if mount is not None and mount.place not in checked:
+                check_responds(mount.place)
+                checked.add(mount.place)
+        return path
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Let the shell complete file names."""
+        return [CompletionItem(incomplete, type="file")]
+
+
 # the library checks access, with more helpful messages
-PATH = click.Path(path_type=Path, readable=False)
+PATH = _PathType(is_used=True)
+# a path that may be the mountpoint of a mount that does not respond
+MOUNTPOINT = _PathType(is_used=False)
 UPSAMPLING = click.Choice(get_args(EerUpsampling))
 
 
@@ -29,6 +61,27 @@ def json_option(help: str = "Print the result as JSON.") -> Decorator:  # noqa: 
 def files_argument(name: str, metavar: str, help: str) -> Decorator:  # noqa: A002
     """Return the decorator for one or more paths, passed as a tuple."""
     return click.argument(name, type=PATH, nargs=-1, required=True, metavar=f"{metavar}...", help=help)
+
+
+class _PartType(click.ParamType[Part]):
+    """Parse a part of a run."""
+
+    name = "part"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Part:
+        return value if isinstance(value, Part) else part_of(value)
+
+
+def part_option(what: str) -> Decorator:
+    """Return the decorator for --part; `what` completes its help."""
+    return click.option(
+        "--part",
+        type=_PartType(),
+        default=WHOLE,
+        show_default="everything",
+        metavar="I/N|auto",
+        help=f"{what} only part I of N, counted from 1; auto takes it from MPI, a Slurm array or srun.",
+    )
 
 
 def break_lock_option(command: Callable[..., Any]) -> Callable[..., Any]:

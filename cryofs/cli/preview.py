@@ -11,7 +11,7 @@ from cryofs.cli.parameters import PATH, jobs_option
 
 
 @click.command("preview")
-@click.argument("file", type=PATH, help="Movie: MRC, TIFF or EER, archived or not.")
+@click.argument("file", type=PATH, help="Movie: MRC, TIFF or EER, archived, packed or neither.")
 @click.option(
     "-o",
     "--output",

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from cryofs.cli.parameters import PATH
+from cryofs.cli.parameters import MOUNTPOINT
 
 
 @click.command("umount")
-@click.argument("mountpoint", type=PATH, help="Folder on which the archive is mounted.")
+@click.argument("mountpoint", type=MOUNTPOINT, help="Folder on which the archive is mounted.")
 @click.option("--lazy", is_flag=True, help="Detach the mount even if it is in use; open files stay readable.")
 def command(mountpoint: Path, lazy: bool) -> None:
     """Unmount an archive.
@@ -17,6 +17,6 @@ def command(mountpoint: Path, lazy: bool) -> None:
 
     Example: cryofs umount /mnt/movies
     """
-    from cryofs.fuse.control import unmount
+    from cryofs.fuse.unmounting import unmount
 
     unmount(mountpoint, lazy=lazy)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import click
 
 from cryofs.cli.output import Reporter, print_json
-from cryofs.cli.parameters import files_argument, jobs_option, json_option
+from cryofs.cli.parameters import files_argument, jobs_option, json_option, part_option
 from cryofs.errors import ArchiveError
+from cryofs.execution.parts import Part
 
 if TYPE_CHECKING:
     from cryofs.archive.verify import Checked
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
 
 @click.command("verify")
 @files_argument("paths", "PATH", "Files of an archive, .star, .lst or .mdoc lists, or archives.")
+@part_option("Check")
 @jobs_option()
 @json_option()
-def command(paths: tuple[Path, ...], jobs: int, as_json: bool) -> None:
+def command(paths: tuple[Path, ...], part: Part, jobs: int, as_json: bool) -> None:
     """Check files against recorded checksums.
 
     Archived movies are decoded and compared with the checksums in their records. All other files are compared with the
@@ -38,7 +40,7 @@ def command(paths: tuple[Path, ...], jobs: int, as_json: bool) -> None:
         def report_unchecked(path: Path) -> None:
             reporter.line(f"{path}: no checksum")
 
-        checked = verify(paths, jobs, report, reporter.begin, reporter.advance, report_unchecked)
+        checked = verify(paths, jobs, report, reporter.begin, reporter.advance, report_unchecked, part)
         for path in checked.without_anything:
             reporter.error(_no_checksum_error(path))
     figures = {name: value for name, value in vars(checked).items() if name != "without_anything"}

@@ -14,7 +14,7 @@ from cryofs.errors import DamagedError
 Pixels = Literal["bytes", "wide", "float", "any"]
 
 # Number of rows of a strip unless an encoder needs more, so that one frame is encoded and decoded on all cores.
-STRIP_ROWS = 256
+STRIP_ROWS = 128
 
 
 @dataclass(frozen=True)

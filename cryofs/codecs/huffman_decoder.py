@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from cryofs.codecs.compiled import compiled
 from cryofs.codecs.huffman_encoder import END, LENGTH_ORDER, RUN, RUN_MIN, SYMBOLS, make_codes
 
 # Number of bits per table look-up, such that two tables fit into the first-level cache.
@@ -58,7 +59,7 @@ def decode(streams: Sequence[bytes], strips: Sequence[NDArray[np.uint8]]) -> lis
     return [end == len(strip) for end, strip in zip(ends, strips, strict=False)]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _decode_two(stream, strip, other_stream, other_strip):  # type: ignore[no-untyped-def]
     """Decode two streams into two strips; return the number of decoded bytes of each stream, or _DAMAGED."""
     bit, code, table = _read_code(stream)
@@ -75,7 +76,7 @@ def _decode_two(stream, strip, other_stream, other_strip):  # type: ignore[no-un
     return end, _decode_rest(other_stream, other_bit, other_code, other_table, other_strip, other_end)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _decode_rest(stream, bit, code, table, strip, end):  # type: ignore[no-untyped-def]
     """Decode a stream from a bit offset to its end; return the end of the decoded bytes in the strip."""
     while bit:
@@ -84,7 +85,7 @@ def _decode_rest(stream, bit, code, table, strip, end):  # type: ignore[no-untyp
     return end
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _look_up(stream, bit, table, strip, end):  # type: ignore[no-untyped-def]
     """Decode symbols with the table from a bit offset on; return the offsets reached in the stream and in the strip."""
     place, queue, held = _begin(stream, bit)
@@ -94,7 +95,7 @@ def _look_up(stream, bit, table, strip, end):  # type: ignore[no-untyped-def]
     return (place << 3) - np.int64(held), end
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _look_up_both(stream, bit, table, strip, end, stream2, bit2, table2, strip2, end2):  # type: ignore[no-untyped-def]
     """Perform `_look_up` on two streams until one of them cannot continue."""
     place, queue, held = _begin(stream, bit)
@@ -108,14 +109,14 @@ def _look_up_both(stream, bit, table, strip, end, stream2, bit2, table2, strip2,
     return (place << 3) - np.int64(held), end, (place2 << 3) - np.int64(held2), end2
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _begin(stream, bit):  # type: ignore[no-untyped-def]
     """Return the reading state at a bit offset of a stream: next byte, buffered bits, and number of buffered bits."""
     held = -bit & 7
     return (bit + 7) >> 3, np.uint64(_bits_at(stream, bit, held)), np.uint64(held)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _few(stream, place, queue, held, table, strip, end):  # type: ignore[no-untyped-def]
     """Refill the bit buffer and do _LOOK_UPS look-ups; return the new state, and True if all found symbols."""
     # bits above the buffered ones are already those of the stream, so that reading them again changes nothing
@@ -133,7 +134,7 @@ def _few(stream, place, queue, held, table, strip, end):  # type: ignore[no-unty
     return place, queue, held, end, entry != 0
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _decode_one(stream, bit, code, strip, end):  # type: ignore[no-untyped-def]
     """Decode one symbol bit by bit; return new offsets, or markers for the end of the block or an invalid symbol."""
     lengths, codes = code
@@ -150,7 +151,7 @@ def _decode_one(stream, bit, code, strip, end):  # type: ignore[no-untyped-def]
     return np.int64(_NOWHERE), np.int64(_DAMAGED)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _read_code(stream):  # type: ignore[no-untyped-def]
     """Return the bit offset of the data (_NOWHERE for an unsupported stream), the code, and the look-up table."""
     lengths, table = np.zeros(_LENGTHS, np.int64), np.zeros(1 << _BITS, np.uint64)
@@ -161,7 +162,7 @@ def _read_code(stream):  # type: ignore[no-untyped-def]
     return bit, (lengths[:SYMBOLS], codes), table
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _read_lengths(stream, lengths):  # type: ignore[no-untyped-def]
     """Fill in the lengths of the codes (RFC 1951, 3.2.7); return the bit offset of the data, or _NOWHERE."""
     bit = np.int64(_ZLIB_HEAD)
@@ -202,7 +203,7 @@ def _read_lengths(stream, lengths):  # type: ignore[no-untyped-def]
     return bit if done == wanted else np.int64(_NOWHERE)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _bits_at(stream, bit, count):  # type: ignore[no-untyped-def]
     """Return up to 17 bits of a stream as a number, the first bit lowest; bits after the end are 0."""
     bits = np.int64(0)
@@ -212,7 +213,7 @@ def _bits_at(stream, bit, count):  # type: ignore[no-untyped-def]
     return (bits >> (bit & 7)) & ((1 << count) - 1)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _fill_table(lengths, codes, table):  # type: ignore[no-untyped-def]
     """Fill in the table entries of all combinations of _BITS bits."""
     symbols = np.zeros(1 << _BITS, np.int64)

@@ -6,8 +6,9 @@ table of the codes of all pairs of counts makes encoding three times as fast. An
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from cryofs.codecs.compiled import compiled
 
 END = 256
 SYMBOLS = 257
@@ -39,7 +40,7 @@ def encode(data: NDArray[np.uint8]) -> bytes:
     return words.astype("<u8", copy=False).view(np.uint8)[:size].tobytes()
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _make_lengths(data, frequencies, lengths):  # type: ignore[no-untyped-def]
     """Fill in the frequencies of the counts and the lengths of the codes; return the encoded size in bits."""
     # four tables, because adding twice in a row to one entry would wait for the first store
@@ -59,7 +60,7 @@ def _make_lengths(data, frequencies, lengths):  # type: ignore[no-untyped-def]
     return (frequencies * lengths).sum()
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _huffman_lengths(frequencies, lengths):  # type: ignore[no-untyped-def]
     """Fill in the lengths of an optimal prefix code of at most 15 bits, by Huffman's method with two queues."""
     weights = frequencies.copy()
@@ -98,7 +99,7 @@ def _huffman_lengths(frequencies, lengths):  # type: ignore[no-untyped-def]
             weights[symbol] = (weights[symbol] + 1) // 2
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _encode(data, lengths, words):  # type: ignore[no-untyped-def]
     """Write the block into `words`; return the size of the block in bytes."""
     codes = make_codes(lengths)
@@ -133,7 +134,7 @@ def _encode(data, lengths, words):  # type: ignore[no-untyped-def]
     return (bit + 7) >> 3
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _append(words, bit, value, length):  # type: ignore[no-untyped-def]
     """Append up to 32 bits to a stream, whose last word has zeros in unused bits; return the new end in bits."""
     word, filled = bit >> 6, np.uint64(bit & 63)
@@ -142,7 +143,7 @@ def _append(words, bit, value, length):  # type: ignore[no-untyped-def]
     return bit + length
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def make_codes(lengths):  # type: ignore[no-untyped-def]
     """Return the canonical codes for these lengths (RFC 1951, 3.2.2), the first bit lowest."""
     codes = np.zeros(len(lengths), np.int64)
@@ -157,7 +158,7 @@ def make_codes(lengths):  # type: ignore[no-untyped-def]
     return codes
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _pair_table(codes, lengths):  # type: ignore[no-untyped-def]
     """Return a table with the joined codes of all pairs of occurring counts, and the lengths of these codes."""
     table = np.empty(1 << 16, np.uint64)
@@ -172,7 +173,7 @@ def _pair_table(codes, lengths):  # type: ignore[no-untyped-def]
     return table
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _write_head(lengths, words):  # type: ignore[no-untyped-def]
     """Write the head of a final block with dynamic codes (RFC 1951, 3.2.7); return the bit offset of the data."""
     length_lengths = np.zeros(19, np.int64)

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.cpython.unsafe.numbers import trailing_zeros
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from cryofs.codecs.compiled import compiled
 from cryofs.errors import DamagedError
 
 _CLEAR, _END = 256, 257
@@ -66,7 +67,7 @@ def decode(stream: bytes, data: NDArray[np.uint8]) -> None:
         raise DamagedError(f"damaged LZW stream of a strip (expected {len(data)} bytes)")
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _encode(data, words):  # type: ignore[no-untyped-def]
     """Write the stream into `words`, highest bits first; return the size of the stream in bytes.
 
@@ -140,7 +141,7 @@ def _encode(data, words):  # type: ignore[no-untyped-def]
         chain, depth = value, 0
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _begin_chain(chains, lengths, used, code):  # type: ignore[no-untyped-def]
     """Begin a chain with the string of a code; return the new number of chains."""
     chains[used, _OWN, 0], chains[used, _ONE, 0] = code, 0
@@ -148,7 +149,7 @@ def _begin_chain(chains, lengths, used, code):  # type: ignore[no-untyped-def]
     return used + 1
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _forget(chains, lengths, others):  # type: ignore[no-untyped-def]
     """Delete all chains except those of single counts; return the number of remaining chains."""
     lengths[:256], others[:256] = 1, 0
@@ -157,7 +158,7 @@ def _forget(chains, lengths, others):  # type: ignore[no-untyped-def]
     return 256
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _counts_in(data, start):  # type: ignore[no-untyped-def]
     """Return a bit mask of the nonzero values among the next 64, lowest bit first; values after the end are 0."""
     if start + _BLOCK <= len(data):
@@ -168,7 +169,7 @@ def _counts_in(data, start):  # type: ignore[no-untyped-def]
     return mask
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _put_string(queue, bits, place, words, code, free, width):  # type: ignore[no-untyped-def]
     """Append the code of a string, and count the new dictionary entry; clear the dictionary when it is full."""
     queue, bits, place = _put(queue, bits, place, words, code, width)
@@ -181,7 +182,7 @@ def _put_string(queue, bits, place, words, code, free, width):  # type: ignore[n
     return queue, bits, place, free, width
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _end(queue, bits, place, words, code, free, width):  # type: ignore[no-untyped-def]
     """Write the last code and the end code; return the size of the stream in bytes."""
     queue, bits, place, _, width = _put_string(queue, bits, place, words, code, free, width)
@@ -190,7 +191,7 @@ def _end(queue, bits, place, words, code, free, width):  # type: ignore[no-untyp
     return 4 * place + (np.int64(bits) + 7) // 8
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _put(queue, bits, place, words, code, width):  # type: ignore[no-untyped-def]
     """Append a code; the low `bits` bits of `queue`, fewer than 32, are not yet written."""
     queue = queue << width | code
@@ -200,7 +201,7 @@ def _put(queue, bits, place, words, code, width):  # type: ignore[no-untyped-def
     return queue, bits & np.uint64(31), place + np.int64(bits >> np.uint64(5))
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _decode(stream, data):  # type: ignore[no-untyped-def]
     """Decode the stream into `data`; return the number of decoded bytes, or _DAMAGED."""
     # by code, the position of the first occurrence of its string, and its length

@@ -20,9 +20,14 @@ CODECS: tuple[type[Codec], ...] = (Uncompressed, Lzw, Deflate, Zstd, Lzma, PackB
 _PREDICTORS = {tag: name for name, tag in PREDICTOR_TAGS.items()}
 
 
-def compressions() -> list[str]:
+def compressions() -> tuple[str, ...]:
     """Return the names of all compressions that a record may contain, which are those with encoders."""
-    return [codec.compression for codec in CODECS if codec.encoders()]
+    return _compressions(CODECS)
+
+
+@lru_cache
+def _compressions(codecs: tuple[type[Codec], ...]) -> tuple[str, ...]:
+    return tuple(codec.compression for codec in codecs if codec.encoders())
 
 
 def readable() -> list[str]:

@@ -26,8 +26,8 @@ from cryofs.compress.row_blocks import (
     read_frames,
     read_runs,
 )
-from cryofs.formats import exception_block, mrc, record
-from cryofs.formats.record import Blob
+from cryofs.formats import exception_block, mrc
+from cryofs.formats.blob import Blob, deflate_blob
 from cryofs.kernels import to_counts
 from cryofs.kernels.from_counts import ExceptionValues, array_in
 from cryofs.kernels.to_counts import Counts
@@ -272,4 +272,4 @@ def _deflate(found: ExceptionValues) -> StoredExceptions | None:
     if not found.count:
         return None
     packed = exception_block.pack(found.positions, found.originals, found.near, found.steps)
-    return StoredExceptions(found.count, len(found.near), *record.deflate_blob(packed))
+    return StoredExceptions(found.count, len(found.near), *deflate_blob(packed))

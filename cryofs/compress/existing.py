@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 
 from cryofs.archive.identify import held_movie
+from cryofs.compress.unpack import header_in
 from cryofs.errors import ArchiveError, CryofsError
 from cryofs.formats.archive_names import original_name
 from cryofs.formats.record import Rendered, is_archived
@@ -17,6 +18,7 @@ from cryofs.storage import checksum_lists
 from cryofs.storage.atomic_file import regular_file
 from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.checksums import file_sha256
+from cryofs.storage.coarse_times import is_same_time
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class MovieInfo:
     original_bytes: int
     mtime_ns: int
     rendered: Rendered | None
+    is_packed: bool = False
 
 
 def inspect(movie: SourceMovie, path: Path) -> MovieInfo:
@@ -40,6 +43,14 @@ def inspect(movie: SourceMovie, path: Path) -> MovieInfo:
         rendered = msgspec.structs.replace(rendered, damaged_frames=[])
     size, mtime_ns = movie.state
     return MovieInfo(path, movie.shape, movie.mrc_header.mode, size, movie.layout.total_bytes, mtime_ns, rendered)
+
+
+def inspect_packed(path: Path) -> MovieInfo:
+    """Return facts about a packed movie from the start of the file, without the bytes after the last frame."""
+    with LocalFile.open(path) as source:
+        header, found = header_in(source), source.stat
+    size, mtime_ns = found.st_size, found.st_mtime_ns
+    return MovieInfo(path, header.shape, header.mode, size, header.data_end, mtime_ns, None, is_packed=True)
 
 
 def is_done(target: Path, info: MovieInfo, references: References) -> bool:
@@ -53,15 +64,20 @@ def is_done(target: Path, info: MovieInfo, references: References) -> bool:
     if record.rendered is not None and info.rendered is not None:
         same_source = msgspec.structs.replace(record.rendered, damaged_frames=[]) == info.rendered
         return same_source and (record.shape, record.mrc_mode) == (info.shape, info.mode)
-    same_kind = record.rendered is info.rendered
-    return same_kind and (record.original.bytes, record.original.mtime_ns) == (info.bytes, info.mtime_ns)
+    same_kind = record.rendered is info.rendered and (record.packed is not None) == info.is_packed
+    return same_kind and record.source_state == (info.bytes, info.mtime_ns)
 
 
 def is_copy(source: Path, target: Path) -> bool:
-    """Return True if a file of the archive has the size and modification time of a source."""
+    """Return True if a file of the archive has the size and modification time of a source, as far as storage keeps it.
+
+    Storage may round times; see `cryofs.storage.coarse_times`.
+    """
     there = regular_file(target)
     here = source.stat()
-    return there is not None and (here.st_size, here.st_mtime_ns) == (there.st_size, there.st_mtime_ns)
+    if there is None or here.st_size != there.st_size:
+        return False
+    return is_same_time(there.st_mtime_ns, here.st_mtime_ns, target.parent)
 
 
 def replaced_text(target: Path, size: int, mtime_ns: int) -> str:

@@ -1,15 +1,13 @@
 """Prepare the folders to which a run writes: create them, make them writable, and remove stale drafts."""
 
 import contextlib
-import os
-import stat
 from collections.abc import Iterable
 from pathlib import Path
 
 from cryofs.archive.jobs import Job, Kind
 from cryofs.errors import ArchiveError
 from cryofs.storage import atomic_file, changes
-from cryofs.storage.folders import make_folders
+from cryofs.storage.folders import make_folders, make_writable
 
 
 class Folders:
@@ -40,13 +38,9 @@ class Folders:
         folder = make_folders(self._root, below, self._made.append)
         if _identity(folder) in self._sources:
             raise ArchiveError(f"{folder}: is both a source and a folder of the archive; pass another archive with -o")
-        # the root keeps the mode that its owner chose
-        if below != Path() and not os.access(folder, os.W_OK | os.X_OK):
-            # an earlier run may have made it read-only like its original; on failure, writing files reports the error
-            mode = stat.S_IMODE(folder.stat().st_mode)
-            with contextlib.suppress(OSError):
-                changes.disk.set_mode(folder, mode | stat.S_IRWXU)
-                self._modes[folder] = mode
+        # the mode of the root is left to its owner
+        if below != Path() and (mode := make_writable(folder)) is not None:
+            self._modes[folder] = mode
         atomic_file.remove_stale_drafts(folder)
 
     def remove_link(self, below: Path, source: Path) -> None:

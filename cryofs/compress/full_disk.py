@@ -41,7 +41,7 @@ def full_disk(archive: Path, reason: str, jobs: Iterable[Job], ratio: float | No
 
 
 def _share(job: Job, ratio: float | None) -> float:
-    is_movie = job.kind in (Kind.MOVIE, Kind.EER)
+    is_movie = job.kind.is_movie
     return ratio if is_movie and ratio is not None else 1.0
 
 

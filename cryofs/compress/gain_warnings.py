@@ -6,9 +6,12 @@ from pathlib import Path
 from cryofs.archive.jobs import Job, Kind
 from cryofs.compress.existing import MovieInfo
 from cryofs.compress.movie_task import CompressOptions
+from cryofs.errors import CryofsError
 from cryofs.formats.mrc import MODE_FLOAT32
 from cryofs.gain.gain_check import warn_of
+from cryofs.gain.scaled import step_of
 from cryofs.movies.eer_gain_use import convention_of
+from cryofs.movies.mrc import MrcMovie
 
 
 def gain_warnings(options: CompressOptions, movies: Mapping[Job, MovieInfo]) -> Iterator[str]:
@@ -25,5 +28,16 @@ def gain_warnings(options: CompressOptions, movies: Mapping[Job, MovieInfo]) -> 
     for reference, jobs, used in ((gain, counts, None), (eer_gain, rendered, convention)):
         if reference is None or (first := next(jobs, None)) is None:
             continue
+        if reference is gain and _is_scaled(first):
+            continue
         if warning := warn_of(reference, first.source, options.jobs, options.gain_orientation, used):
             yield warning
+
+
+def _is_scaled(job: Job) -> bool:
+    """Return True if a movie of integers is gain-normalised."""
+    try:
+        with MrcMovie(job.source) as movie:
+            return step_of(movie) is not None
+    except (CryofsError, OSError):
+        return False  # storing this movie reports the error

@@ -17,7 +17,9 @@ from cryofs.compress.suspects import damage_of
 from cryofs.error_hints import explain, reason_of
 from cryofs.errors import ArchiveError, CryofsError, FormatError, FullDiskError, UnsupportedError
 from cryofs.formats.archive_names import archived_name, is_movie_name
+from cryofs.movies.registry import unpackable_name
 from cryofs.storage import atomic_file, file_links
+from cryofs.storage.folders import make_writable
 
 
 class Others:
@@ -88,9 +90,11 @@ class Others:
     def _store_file(self, job: Job, target: Path) -> None:
         source = job.source
         first = self._first_name(source, target)
+        make_writable(target.parent)
         if self._options.only_do_unfinished and self._copies.is_done(source, target):
             self._summary.up_to_date += 1
             self._summary.kept_plain += job in self._plain
+            self._summary.packed += job not in self._plain and unpackable_name(source.name) is not None
             if self._options.strict and job not in self._plain:
                 # only with `strict`, because this check reads part of every file again
                 self._note_damage(source, damage_of(source))
@@ -102,6 +106,7 @@ class Others:
             refuse_written(source, target)
         reason = self._plain.get(job)
         damage = damage_of(source) if reason is None else None
+        self._summary.packed += reason is None and damage is None and unpackable_name(source.name) is not None
         self._jobs[source] = job
         if first is None or not self._copies.link(source, first, target):
             self._copies.copy(source, target)

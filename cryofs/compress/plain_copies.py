@@ -25,7 +25,12 @@ from cryofs.storage.journal import FileMark, Line, add_line, replace_line
 
 
 def plain_target(job: Job) -> Path:
-    """Return the path of the plain copy of a movie in the archive; it has the name of the original."""
+    """Return the path of the plain copy of a movie in the archive; it has the name of its source."""
+    return job.target.with_name(job.plain) if job.plain else original_target(job)
+
+
+def original_target(job: Job) -> Path:
+    """Return the path in the archive that has the name of the original of a movie."""
     return job.target.with_name(original_name(job.target.name) or job.target.name)
 
 
@@ -128,8 +133,8 @@ def remove_plain_copy(archived: Path, plain: Path, source: Path) -> str | None:
         The file is not a copy, or was changed since it was copied, and differs from the source.
     """
     if plain.is_symlink():
-        # an earlier run stored a link under this name
-        changes.disk.remove(plain)
+        # an earlier run stored a link under this name; another run may remove it at the same time
+        changes.disk.remove(plain, missing_ok=True)
         atomic_file.sync_folder(plain.parent)
         return None
     held = held_movie(archived)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from cryofs.codecs.codec import Encoder
 from cryofs.compress.encoders import candidates
 from cryofs.config.choices import CompressionChoice, NarrowChoice
-from cryofs.formats import exception_block, record
+from cryofs.formats import exception_block
+from cryofs.formats.blob import deflated_size
 from cryofs.formats.tiff_pages import CLASSIC_LIMIT, PageLayout
 from cryofs.gain.references import Reference
 from cryofs.gain.samples import Sample
@@ -131,6 +132,9 @@ def make_plan(
     if movie.dtype.kind == "f":
         few = [sample.values[:_PLAIN_ROWS] for sample in samples]
         plain = plan([to_counts.narrow(values, np.dtype("f4")) for values in few], None, None)
+    elif reference is not None:
+        fewer = [replace(sample, values=sample.values[:_PLAIN_ROWS]) for sample in samples]
+        plain = plan(_as_counts(fewer, movie.dtype, None, coding, pool), None, None)
     forms = _as_counts(samples, movie.dtype, reference, coding, pool)
     as_counts = plan(forms, reference, plain)
     if plain is None:
@@ -143,7 +147,7 @@ def make_plan(
 def exception_bytes(found: Iterable[ExceptionValues]) -> int:
     """Return the stored size of exceptions in bytes."""
     return sum(
-        record.deflated_size(exception_block.pack(part.positions, part.originals, part.near, part.steps))
+        deflated_size(exception_block.pack(part.positions, part.originals, part.near, part.steps))
         for part in found
         if part.count
     )

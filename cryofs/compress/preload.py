@@ -2,7 +2,7 @@
 
 from cryofs.system import garbage
 
-with garbage.imports():
+with garbage.long_lived():
     from cryofs.codecs import registry
     from cryofs.compress import movie_task
     from cryofs.kernels import warm_up

@@ -18,6 +18,7 @@ from cryofs.compress.ledger import Ledger
 from cryofs.compress.movie_task import CompressOptions
 from cryofs.compress.movies import Movies
 from cryofs.compress.others import Others
+from cryofs.compress.share import Share, share_of
 from cryofs.compress.summary import Listener, Summary
 from cryofs.error_hints import explain
 from cryofs.errors import ArchiveError, CryofsError, FullDiskError
@@ -38,52 +39,61 @@ def compress(paths: Iterable[Path], archive: Path, options: CompressOptions, lis
     """
     started = time.monotonic()
     summary = Summary()
-    jobs = _collect(list(paths), archive, options, listener, summary)
-    if jobs:
-        _archive(jobs, archive, options, listener, summary)
+    share = _collect(list(paths), archive, options, listener, summary)
+    if share.jobs or share.movies_elsewhere:
+        _archive(share, archive, options, listener, summary)
     summary.seconds = time.monotonic() - started
     return summary
 
 
-def _collect(
-    paths: list[Path], archive: Path, options: CompressOptions, listener: Listener, summary: Summary
-) -> list[Job]:
-    """Return the jobs for all sources; report unsuitable sources, and links that lead out of the sources."""
+def _collect(paths: list[Path], archive: Path, options: CompressOptions, listener: Listener, summary: Summary) -> Share:
+    """Return the share of this part; report unsuitable sources, and links that lead out of the sources."""
     inside = [path for path in paths if scan.lies_in(path, archive)]
     existing = next((folder for folder in (archive, *archive.absolute().parents) if folder.is_dir()), archive)
     jobs, problems = scan.collect(
         [path for path in paths if path not in inside],
         archive,
         render_eer=options.rendering is not None,
+        unpack=options.unpack,
         folds_case=folds_case(existing),
         links=options.links,
     )
     problems += [
         scan.Problem(path, ArchiveError(f"{path}: inside the archive; pass another archive with -o")) for path in inside
     ]
-    for problem in problems:
+    share = share_of(options.part, paths, jobs, problems)
+    if not options.part.is_whole:
+        movies = sum(job.kind.is_movie for job in share.jobs)
+        total = sum(job.kind.is_movie for job in jobs)
+        listener.note(f"{options.part}: {movies} of {total} movies")
+    for problem in share.problems:
         summary.failed += 1
         listener.failed(problem.source, problem.error)
-    for job in jobs:
+    for job in share.jobs:
         if job.outside is not None:
             summary.links_outside += 1
             choice = "stored as a link" if options.links == "keep" else "pass --follow-links or --keep-links"
             listener.note(f"{job.source}: symbolic link that {job.outside}; {choice}")
-    return jobs
+    return share
 
 
-def _archive(jobs: list[Job], archive: Path, options: CompressOptions, listener: Listener, summary: Summary) -> None:
-    """Process all jobs, then copy times and modes of folders; if the run fails, remove the empty folders it created."""
+def _archive(share: Share, archive: Path, options: CompressOptions, listener: Listener, summary: Summary) -> None:
+    """Process all jobs, then copy times and modes of folders; if the run fails, remove the empty folders it created.
+
+    Of several parts, the last one to end sets the times; no part removes folders that another may need.
+    """
+    jobs = share.jobs
     walked = [job for job in jobs if job.kind is Kind.FOLDER]
     ledger = Ledger((job for job in jobs if job.kind is not Kind.FOLDER), summary, listener)
     with Folders(archive, [job.source for job in walked]) as folders:
         try:
             folders.make(Path())
-            _carry_out(jobs, folders, archive, options, ledger)
+            _carry_out(share, folders, archive, options, ledger)
         except BaseException:
-            folders.remove_empty(jobs)
+            if options.part.is_whole:
+                folders.remove_empty(jobs)
             raise
-        if summary.failed:
+        if summary.failed and options.part.is_whole:
             folders.remove_empty(jobs)
     for job in reversed(walked):
         # deepest first, because writing into a folder changes its times; the root keeps its own
@@ -98,8 +108,8 @@ def _archive(jobs: list[Job], archive: Path, options: CompressOptions, listener:
             listener.failed(job.source, ArchiveError(text))
 
 
-def _carry_out(jobs: list[Job], folders: Folders, archive: Path, options: CompressOptions, ledger: Ledger) -> None:
-    """Create the folders of all jobs, then process the jobs; stop and report unfinished jobs if the disk is full."""
+def _carry_out(share: Share, folders: Folders, archive: Path, options: CompressOptions, ledger: Ledger) -> None:
+    """Create the folders of all jobs, then process the jobs; if the disk is full, stop and report unfinished jobs."""
 
     def end(reason: str) -> None:
         ledger.summary.unfinished = len(ledger.waiting)
@@ -107,8 +117,9 @@ def _carry_out(jobs: list[Job], folders: Folders, archive: Path, options: Compre
 
     try:
         with changing(archive, Activity.COMPRESS, ledger.listener.note, break_lock=options.break_lock):
-            jobs = _with_folders(jobs, folders, ledger)
-            _store_movies([job for job in jobs if job.kind in (Kind.MOVIE, Kind.EER)], archive, options, ledger)
+            jobs = _with_folders(share.jobs, folders, ledger)
+            movies = [job for job in jobs if job.kind.is_movie]
+            _store_movies(movies, share.movies_elsewhere, archive, options, ledger)
             _store_others([job for job in jobs if job.kind in (Kind.FILE, Kind.LINK)], archive, options, ledger)
     except FullDiskError as error:
         end(str(error))
@@ -137,11 +148,13 @@ def _with_folders(jobs: list[Job], folders: Folders, ledger: Ledger) -> list[Job
     return [job for job in jobs if _folder_of(job) not in errors]
 
 
-def _store_movies(jobs: list[Job], archive: Path, options: CompressOptions, ledger: Ledger) -> None:
+def _store_movies(
+    jobs: list[Job], elsewhere: list[Job], archive: Path, options: CompressOptions, ledger: Ledger
+) -> None:
     with ThreadPoolExecutor(options.jobs) as pool:
         movies = Movies(archive, options, ledger, pool)
         try:
-            movies.store(jobs)
+            movies.store(jobs, elsewhere)
         finally:
             movies.close()
         movies.record_references()

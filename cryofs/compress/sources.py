@@ -22,6 +22,8 @@ from cryofs.storage.file_state import FileState, is_still, state_of
 # Limits on open files and on the memory of samples.
 _MOST_OPEN = 64
 _MOST_SAMPLED_BYTES = 256 << 20
+# Limit for temporary files of movies that are not in use.
+_MOST_SCRATCH_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Sources:
         self._lock = threading.Lock()
         # in order of use, the most recently used last
         self._opened: dict[Path, _Open] = {}
+        self._expected: dict[Path, Job] = {}
 
     @contextlib.contextmanager
     def open(self, job: Job) -> Iterator[SourceMovie]:
@@ -65,9 +68,14 @@ class Sources:
     @contextlib.contextmanager
     def open_mrc(self, path: Path) -> Iterator[MrcMovie]:
         """Yield the MRC movie at a path; open the file unless it is already open and unchanged."""
-        with self._using(path, lambda: MrcMovie(path)) as movie:
+        job = self._expected.get(path)
+        with self._using(path, lambda: self._open_movie(job) if job else MrcMovie(path)) as movie:
             assert isinstance(movie, MrcMovie)
             yield movie
+
+    def expect(self, job: Job) -> None:
+        """Have `open_mrc` open the movie of a job by the path of its source."""
+        self._expected[job.source] = job
 
     def known(self, job: Job) -> Known | None:
         """Return the samples of a movie for another process, or None if they are not in memory."""
@@ -119,9 +127,12 @@ class Sources:
     def _shrink(self) -> None:
         """Close the least recently used movies without users until the limits are met."""
         left, left_bytes = len(self._opened), sum(sampled_bytes(one.movie) for one in self._opened.values())
+        scratch_bytes = sum(one.movie.scratch_bytes for one in self._opened.values())
         for path, entry in list(self._opened.items()):
-            if left <= _MOST_OPEN and left_bytes <= _MOST_SAMPLED_BYTES:
+            is_small = left_bytes <= _MOST_SAMPLED_BYTES and scratch_bytes <= _MOST_SCRATCH_BYTES
+            if left <= _MOST_OPEN and is_small:
                 return
             if not entry.users:
+                scratch_bytes -= entry.movie.scratch_bytes
                 left, left_bytes = left - 1, left_bytes - sampled_bytes(entry.movie)
                 self._end(path)

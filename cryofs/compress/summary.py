@@ -23,6 +23,8 @@ class Summary:
         Number of movies and files that replaced different ones of the same name.
     copied, up_to_date : int
         Number of copied files, and of files that the archive already contained.
+    packed : int
+        Number of files among these that hold packed movies, which could be unpacked.
     kept_plain : int
         Number of plain copies, made by this run or an earlier one.
     suspect : int
@@ -39,6 +41,7 @@ class Summary:
     replaced: int = 0
     copied: int = 0
     up_to_date: int = 0
+    packed: int = 0
     kept_plain: int = 0
     suspect: int = 0
     links_outside: int = 0

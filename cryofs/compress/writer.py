@@ -24,10 +24,12 @@ from cryofs.compress.written import Written, WrittenFrame
 from cryofs.errors import ArchiveError, CryofsError, NotSmallerError
 from cryofs.formats import record, tiff_pages
 from cryofs.formats.archive_names import original_name
-from cryofs.formats.record import Blob, Frame, FrameExceptions, Original, Record
+from cryofs.formats.blob import Blob, deflate_blob, inflate, read_blob
+from cryofs.formats.record import Frame, FrameExceptions, Original, Record
 from cryofs.formats.tiff_pages import CLASSIC_LIMIT
 from cryofs.formats.tiff_writer import TiffMovieWriter
 from cryofs.gain.samples import take_samples
+from cryofs.kernels import from_counts
 from cryofs.movies.frame_decoder import EncodedOriginal, FrameDecoder, FrameName
 from cryofs.movies.source import SourceMovie
 from cryofs.storage import changes
@@ -117,7 +119,7 @@ def write_movie(
     Parameters and errors are those of `archive_movie`. The caller checks that the movie is unchanged.
     """
     mode = stat.S_IMODE(movie.stat.st_mode)
-    # writable until complete, because some file systems lock only writable files, and locks reveal stale drafts
+    # the draft of a private movie is private too
     changes.disk.set_mode(made.file.fileno(), mode | stat.S_IWUSR)
     written = Written()
     while True:
@@ -133,7 +135,7 @@ def write_movie(
             made.clear()
     contents = _append_record(movie, made, plan, written.frames, sums, ingested=ingested)
     if limit is not None and made.file.tell() > limit:
-        share = percent(made.file.tell() / movie.stat.st_size)
+        share = percent(made.file.tell() / movie.source_bytes)
         raise NotSmallerError(f"{movie.name}: only compresses to {share} of the original size")
     changes.disk.set_mode(made.file.fileno(), mode)
     made.sync()
@@ -152,6 +154,8 @@ def _write_frames(
 ) -> None:
     """Write and check all pages; on return, `sums` and `written` are complete."""
     plan.layout.codec.load_compiled()
+    if plan.reference is not None:
+        from_counts.load_compiled()
     decoder = FrameDecoder(plan.layout, movie.mrc_header, plan.reference.gain if plan.reference else None)
     checks: deque[Future[int]] = deque()
 
@@ -231,7 +235,7 @@ def _check_frame(
     places = zip(frame.byte_counts, frame.offsets, strict=True)
     place = f"{name.movie}, frame {name.index}"
     strips = [source.read_exactly(size, offset, place) for size, offset in places]
-    packed = record.inflate(frame.exceptions.stored) if frame.exceptions else b""
+    packed = inflate(frame.exceptions.stored) if frame.exceptions else b""
     count, near = (frame.exceptions.count, frame.exceptions.near) if frame.exceptions else (0, 0)
     try:
         # strips are verified first, because a decoder may crash on damaged ones
@@ -254,11 +258,11 @@ def _append_record(
     if [page.lists() for page in pages] != [(frame.offsets, frame.byte_counts) for frame in frames]:
         raise ArchiveError(f"{made.target}: TIFF directories read back differ from the written ones; check the disk")
     file.seek(0, os.SEEK_END)
-    head = _store(file, *record.deflate_blob(movie.header))
+    head = _store(file, *deflate_blob(movie.header))
     trailing = []
     for piece in trailing_pieces(movie):
         sums.add(piece)
-        trailing.append(_store(file, *record.deflate_blob(piece)))
+        trailing.append(_store(file, *deflate_blob(piece)))
     header, layout = movie.mrc_header, plan.layout
     contents = Record(
         original=Original(
@@ -293,6 +297,7 @@ def _append_record(
         writer=f"cryofs {VERSION}",
         rendered=movie.rendered,
         coder=plan.encoder.name,
+        packed=movie.packed,
         ingested=ingested,
     )
     file.write(record.encode_record(contents, file.tell()))
@@ -317,4 +322,4 @@ def _check_record(made: Draft, contents: Record) -> None:
         raise ArchiveError(f"{name}: the record read back differs from the written one; check the disk")
     exceptions = [frame.exceptions.blob for frame in contents.frames if frame.exceptions]
     for blob in [contents.header, *contents.trailing, *exceptions]:
-        record.read_blob(source, blob)
+        read_blob(source, blob)

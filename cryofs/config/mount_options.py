@@ -11,7 +11,8 @@ from typing import Annotated, Any, get_type_hints
 
 import msgspec
 
-from cryofs.config.settings import Settings, readable
+from cryofs.config.invalid_values import readable
+from cryofs.config.settings import Settings
 from cryofs.errors import UsageError
 from cryofs.system.logs import Format, Level
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
-import msgspec.inspect
 
 from cryofs.config.choices import (
     CloseMode,
@@ -29,6 +28,7 @@ from cryofs.config.choices import (
     GainOrientation,
     crop_problem,
 )
+from cryofs.config.invalid_values import readable
 from cryofs.errors import SettingsError, UsageError
 from cryofs.system.resources import default_cache_size, usable_cores
 
@@ -143,6 +143,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             raise ValueError("gain_orientation requires a gain reference; set eer_gain")
         if problem := crop_problem(self.eer_upsampling, self.eer_crop, self.eer_dtype):
             raise ValueError(problem)
+
+    @property
+    def suits_every_eer_file(self) -> bool:
+        """Whether every intact EER file can be rendered with these settings."""
+        return self.eer_gain is None and self.eer_dose_per_fraction is None and self.eer_upsampling == 1
 
 
 def parse_size(text: str | int) -> Size:
@@ -292,42 +297,6 @@ def _convert(values: dict[str, Any], *, strict: bool = True) -> Settings:
             f"cache_size: {settings.cache_size} bytes is too small for a frame; expected at least 1MB, such as 8GiB"
         )
     return settings
-
-
-def readable(error: msgspec.ValidationError, kind: type[msgspec.Struct], values: dict[str, Any]) -> str:
-    """Return the text of a validation error in the form `name: invalid value; expected ...`.
-
-    Parameters
-    ----------
-    kind : type
-        The type to which the values were converted.
-    """
-    found = re.fullmatch(r"(.*) - at `\$\.(\w+)`", str(error), flags=re.DOTALL)
-    if found is None:
-        return str(error)
-    reason, name = found.groups()
-    if not reason.startswith(("Expected", "Invalid enum value")):
-        return f"{name}: {reason}"
-    field = next(field for field in msgspec.inspect.type_info(kind).fields if field.name == name)  # type: ignore[attr-defined]
-    return f"{name}: invalid value {values[name]!r}; expected {_expected(field.type)}"
-
-
-def _expected(kind: msgspec.inspect.Type) -> str:
-    """Return a description of the valid values of a type, for messages."""
-    match kind:
-        case msgspec.inspect.UnionType():
-            return next(_expected(one) for one in kind.types if not isinstance(one, msgspec.inspect.NoneType))
-        case msgspec.inspect.LiteralType():
-            *most, last = map(str, kind.values)
-            return f"{', '.join(most)} or {last}"
-        case msgspec.inspect.BoolType():
-            return "true or false"
-        case msgspec.inspect.IntType() | msgspec.inspect.FloatType():
-            bounds = ((kind.gt, "above"), (kind.ge, "from"), (kind.le, "up to"))
-            limits = [f"{word} {bound:g}" for bound, word in bounds if bound is not None]
-            return " ".join(["a whole number" if isinstance(kind, msgspec.inspect.IntType) else "a number", *limits])
-        case _:
-            return "text"
 
 
 def _check_names(values: dict[str, Any]) -> None:

@@ -22,6 +22,8 @@ from cryofs.errors import SettingsError, UsageError
 from cryofs.system.mount_table import Mount, is_remote, mount_of, mount_table, unescaped
 from cryofs.system.resources import ROOT
 
+# Time limit for the storage of archives and mountpoints.
+_SECONDS = 5.0
 _TYPES = ("cryofs", "fuse.cryofs")
 # folders that mount(8) searches for helpers
 _HELPER_FOLDERS = ("sbin", "sbin/fs.d", "sbin/fs")
@@ -58,7 +60,7 @@ def check_administration(root: Path = ROOT, installed: Path = Path(sys.prefix)) 
     findings += run_check("/etc/fstab", lambda: lines.extend(fstab_lines(root)))
     findings += run_check("helpers of mount(8)", lambda: check_helpers({line.kind for line in lines}, installed, root))
     for line in lines:
-        findings += run_check(f"/etc/fstab, {line.mountpoint}", partial(check_fstab_line, line, mounts, root))
+        findings += run_check(f"/etc/fstab, {line.mountpoint}", partial(check_fstab_line, line, mounts, root), _SECONDS)
     return findings + run_check(f"service {_UNIT}", lambda: check_services(mounts, installed, root))
 
 
@@ -163,7 +165,7 @@ def check_services(mounts: list[Mount], installed: Path, root: Path = ROOT) -> l
     paths: list[Path] = []
     findings += run_check(str(root / "etc/cryofs"), lambda: paths.extend(sorted(_configurations(root))))
     for path in paths:
-        findings += run_check(str(path), partial(check_configuration, path, mounts, root))
+        findings += run_check(str(path), partial(check_configuration, path, mounts, root), _SECONDS)
     return findings
 
 

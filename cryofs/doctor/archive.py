@@ -5,7 +5,6 @@ each folder.
 """
 
 import contextlib
-import fcntl
 import os
 import shutil
 import stat
@@ -24,8 +23,8 @@ from cryofs.movies.eer_gain import defects_of
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.registry import identify
 from cryofs.movies.twins import Counts, conflict
-from cryofs.storage.archive_lock import holders
-from cryofs.storage.atomic_file import DRAFT_PREFIX
+from cryofs.storage.archive_lock import holders, is_of_this_boot
+from cryofs.storage.atomic_file import DRAFT_PREFIX, is_stale
 from cryofs.storage.hidden_files import HIDDEN_PREFIX
 from cryofs.storage.journal import JOURNAL_NAME, read_journal
 from cryofs.system.mount_table import MOUNT_TABLE, is_remote, mount_of, mount_table
@@ -98,6 +97,7 @@ def check_archive(archive: Path, table: Path = MOUNT_TABLE) -> list[Finding]:
         *check_eer_files(check_eers(seen.eers), seen.sampled),
         *check_references(archive, seen),
         check_settings(archive),
+        *check_lock(archive),
         *check_twins(archive, seen),
         check_drafts(seen),
         check_room(archive, seen.largest_file),
@@ -192,6 +192,19 @@ def check_settings(archive: Path) -> Finding:
     if defects:
         return warning(defects, "use another gain reference, unless these pixels are known defects")
     return ok(f"{path}: valid" if path.exists() else f"{path}: not present, so all settings have their defaults")
+
+
+def check_lock(archive: Path) -> list[Finding]:
+    """List the commands that change the archive, or an archive above it, at the moment."""
+    return [
+        ok(f"{archive}: in use by {holder.text}")
+        if is_of_this_boot(holder)
+        else warning(
+            f"{archive}: in use by {holder.text}, on another machine",
+            "if it no longer runs, pass --break-lock to the next command that changes the archive",
+        )
+        for holder in holders(archive)
+    ]
 
 
 def check_twins(archive: Path, seen: Survey) -> list[Finding]:
@@ -293,13 +306,11 @@ def _examine(path: Path, seen: Survey) -> None:
 
 
 def _is_stale(draft: Path) -> bool:
-    """Return True if no process holds the lock of a draft, so that its run has ended."""
+    """Return True if no run uses a draft any more."""
     try:
-        with draft.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return is_stale(draft)
     except OSError:
         return False
-    return True
 
 
 def _sums(library: GainLibrary, paths: Iterable[Path]) -> set[str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from cryofs.errors import CryofsError
+from cryofs.system import limited
 
 
 class Level(StrEnum):
@@ -39,17 +40,32 @@ def problem(what: str, remedy: str) -> Finding:
     return Finding(Level.PROBLEM, what, remedy)
 
 
-def run_check(name: str, check: Callable[[], Finding | Iterable[Finding] | None]) -> list[Finding]:
+def run_check(
+    name: str, check: Callable[[], Finding | Iterable[Finding] | None], seconds: float | None = None
+) -> list[Finding]:
     """Return the findings of a check, or a warning if the check raises an error, so that other checks still run.
 
     Parameters
     ----------
     name : str
         Subject of the check, for the warning.
+    seconds : float or None
+        Time limit of a check that accesses storage, which may hang; None for no limit.
     """
-    try:
+
+    def findings() -> list[Finding]:
         found = check()
         return [] if found is None else [found] if isinstance(found, Finding) else list(found)
+
+    try:
+        return findings() if seconds is None else limited.run(findings, seconds)
+    except TimeoutError:
+        return [
+            problem(
+                f"{name}: storage did not respond within {seconds:g} s",
+                "check that the file systems of these paths respond",
+            )
+        ]
     except (OSError, CryofsError) as error:
         return [
             warning(

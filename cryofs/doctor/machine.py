@@ -15,12 +15,15 @@ from cryofs.doctor.finding import Finding, ok, problem, run_check, warning
 from cryofs.errors import MountError
 from cryofs.fuse.control import FILE_SYSTEM_TYPE
 from cryofs.system.mount_table import mount_table
+from cryofs.system.request_limit import request_limit
 from cryofs.system.resources import ROOT, default_cache_size, memory_limits, process_limit, system_text, usable_cores
 from cryofs.vfs.index_db import index_path
 
 _INSTALL = "install FUSE 3 as root (Debian: apt-get install fuse3)"
 # Limit that fusermount3 uses if fuse.conf does not set mount_max.
 _MOUNT_MAX = 1000
+# Time that slow storage, such as a disk that has to start, may take.
+_PATIENCE_SECONDS = 20.0
 # Expected limit of open files, a common default; each open movie uses a descriptor.
 _OPEN_FILES = 1024
 
@@ -33,6 +36,7 @@ def check_machine(root: Path = ROOT) -> list[Finding]:
         "libfuse 3": check_library,
         "/dev/fuse": lambda: check_device(root),
         "-o allow_other": lambda: check_other_users(as_root, root),
+        "time limit of requests": lambda: check_request_limit(root),
         "number of mounts": lambda: check_number_of_mounts(as_root, root),
         "read-ahead of mounts": lambda: check_readahead_rights(root),
         "updatedb": lambda: check_updatedb(root),
@@ -40,6 +44,7 @@ def check_machine(root: Path = ROOT) -> list[Finding]:
         "memory": lambda: check_memory(root),
         "cores": lambda: check_cores(root),
         "open files": lambda: check_open_files(root),
+        "compiled code": check_compiled_code,
     }
     return [finding for name, check in checks.items() for finding in run_check(name, check)]
 
@@ -129,6 +134,20 @@ def check_number_of_mounts(as_root: bool, root: Path = ROOT) -> Finding:
     return ok(f"{count} FUSE mounts of {allowed} that users may create")
 
 
+def check_request_limit(root: Path = ROOT) -> Finding:
+    """Check the time that the kernel gives a FUSE request; it ends a mount that takes longer."""
+    limit = request_limit(root / "proc/sys/fs/fuse")
+    if limit is None:
+        return ok("time limit of requests: none set by this kernel")
+    text = (
+        f"time limit of requests: {limit.seconds} s ({limit.name}); this kernel ends mounts that take longer, so reads "
+        f"fail after {limit.storage_seconds:g} s if storage does not respond"
+    )
+    if limit.storage_seconds >= _PATIENCE_SECONDS:
+        return ok(text)
+    return warning(text, f"if storage is slower at times, as root before mounting: sysctl -w {limit.name}=180")
+
+
 def check_readahead_rights(root: Path = ROOT) -> Finding:
     """Check whether mounts can raise the read-ahead of the kernel above its default of 128 KiB."""
     devices = list((root / "sys/class/bdi").glob("*/read_ahead_kb"))
@@ -191,6 +210,25 @@ def check_open_files(root: Path = ROOT) -> Finding:
             f"raise the limit before mounting (ulimit -n {_OPEN_FILES}, limits.conf(5), or LimitNOFILE= of a service)",
         )
     return ok(f"open files: {'no limit' if limit is None else limit} for a mount")
+
+
+def check_compiled_code() -> Finding:
+    """Check that the program is compiled for this processor, so that commands start at once."""
+    # imports numba, which takes half a second
+    from cryofs.codecs import compiled
+    from cryofs.kernels import warm_up  # noqa: F401 - imports all kernels
+
+    stored = compiled.stored()
+    if stored.for_all == stored.kernels:
+        return ok("compiled code: used from the folders of the program, for all users")
+    missing = stored.kernels - stored.for_all - stored.for_user
+    if not missing:
+        return ok(f"compiled code: used from {stored.own[0].parent}, for this user")
+    return warning(
+        f"compiled code: missing for {missing} of {stored.kernels} kernels on this type of processor, so the next "
+        "command compiles them",
+        "run cryofs warm, as the owner of the installation if others use it too",
+    )
 
 
 def _fuse_conf(root: Path) -> str:

@@ -1,59 +1,32 @@
 """Check the state, the read-ahead and the figures of live mounts for `cryofs doctor`.
 
-Each mount is queried in a separate process, because a mount may never respond, and a process that waits for such a
-mount may be impossible to kill.
+Each mount is queried in a separate process, because a mount may never respond.
 """
 
-import contextlib
 import errno
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
 from cryofs.doctor.finding import Finding, ok, problem, warning
-from cryofs.fuse.control import FACTS_ATTRIBUTE, FILE_SYSTEM_TYPE, device_number
-from cryofs.system.mount_table import MOUNT_TABLE, mount_table
+from cryofs.doctor.mount_causes import Server, last_error, server_of
+from cryofs.fuse.control import ANSWER_SECONDS, FACTS_ATTRIBUTE, FILE_SYSTEM_TYPE, mount_at
+from cryofs.system.limited import Call
+from cryofs.system.mount_table import MOUNT_TABLE, Mount, mount_table
 from cryofs.system.resources import ROOT
 from cryofs.text import size_text
 
-# Timeout in seconds. Even a busy mount responds within milliseconds, because the query does not wait for decodes.
-TIMEOUT = 10.0
-_MIN_WAIT = 0.1
 # Number of frames that a single reader uses: those decoded in parallel, and the next one.
 _FEW_FRAMES = 4
 # Minimum number of frames decoded ahead before the figures are meaningful.
 _SOME_FRAMES = 16
-# A mount over its own archive hides it, so a deleted archive shows only as an empty folder without links.
-_QUERY = """
-import json, os, sys
-
-def lost(place, archive):
-    shown = os.stat(place)
-    try:
-        current = os.stat(archive)
-    except (FileNotFoundError, NotADirectoryError):
-        return "no longer exists"
-    except OSError:
-        return ""
-    if current.st_dev == shown.st_dev:
-        return "" if shown.st_nlink or os.listdir(place) else "was deleted"
-    return "" if current.st_ino == shown.st_ino else "was replaced by another folder"
-
-try:
-    place, attribute = sys.argv[1:]
-    facts = json.loads(os.getxattr(place, attribute))
-    print(json.dumps([facts, lost(place, facts["archive"])]))
-except OSError as error:
-    sys.exit(error.errno)
-"""
 
 
 class State(Enum):
@@ -96,58 +69,87 @@ _STATES = {
 }
 
 
-def query(mountpoints: Sequence[Path], timeout: float = TIMEOUT) -> list[Status]:
+def query(mountpoints: Sequence[Path], timeout: float = ANSWER_SECONDS) -> list[Status]:
     """Query mounts in parallel for at most `timeout` seconds; return the status of each."""
-    processes = [_start_query(mountpoint) for mountpoint in mountpoints]
+    calls = [_begin(mountpoint) for mountpoint in mountpoints]
     deadline = time.monotonic() + timeout
-    return [_status(process, deadline) for process in processes]
+    return [_status(call, deadline) for call in calls]
 
 
-def _start_query(mountpoint: Path) -> subprocess.Popen[bytes] | Status:
-    command = [sys.executable, "-I", "-S", "-c", _QUERY, str(mountpoint), FACTS_ATTRIBUTE]
+def _begin(mountpoint: Path) -> Call[Status] | Status:
     try:
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        return Call(partial(_query, mountpoint))
     except OSError as error:
-        return Status(State.NOT_QUERIED, reason=f"{sys.executable}: {error.strerror}")
+        return Status(State.NOT_QUERIED, reason=error.strerror or "no process can be started")
 
 
-def _status(process: subprocess.Popen[bytes] | Status, deadline: float) -> Status:
-    if isinstance(process, Status):
-        return process
+def _query(mountpoint: Path) -> Status:
+    """Return the status of a mount; may hang."""
     try:
-        # a minimum wait, because this query may have finished while an earlier one used up the time
-        output, _ = process.communicate(timeout=max(_MIN_WAIT, deadline - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        process.kill()
-        # the process may be in an uninterruptible wait for the mount
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.communicate(timeout=1)
+        facts = json.loads(os.getxattr(mountpoint, FACTS_ATTRIBUTE))
+        return Status(State.ALIVE, facts, _lost(mountpoint, Path(facts["archive"])))
+    except OSError as error:
+        state = _STATES.get(error.errno or 0, State.FAILING)
+        return Status(state, reason=error.strerror or "" if state is State.FAILING else "")
+
+
+def _lost(mountpoint: Path, archive: Path) -> str:
+    """Return what happened to an archive that is no longer at its path, or an empty string.
+
+    A mount over its own archive hides it, so a deleted archive shows only as an empty folder without links.
+    """
+    shown = mountpoint.stat()
+    try:
+        current = archive.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return "no longer exists"
+    except OSError:
+        return ""
+    if current.st_dev == shown.st_dev:
+        return "" if shown.st_nlink or os.listdir(mountpoint) else "was deleted"
+    return "" if current.st_ino == shown.st_ino else "was replaced by another folder"
+
+
+def _status(call: Call[Status] | Status, deadline: float) -> Status:
+    if isinstance(call, Status):
+        return call
+    try:
+        # queries that finished while an earlier one used up the time have left their results
+        return call.result(deadline)
+    except TimeoutError:
         return Status(State.STUCK)
-    if process.returncode == 0:
-        return Status(State.ALIVE, *json.loads(output))
-    state = _STATES.get(process.returncode, State.FAILING)
-    return Status(state, reason=os.strerror(process.returncode) if state is State.FAILING else "")
 
 
-def check_mounts(table: Path = MOUNT_TABLE, timeout: float = TIMEOUT) -> list[Finding]:
+def check_mounts(table: Path = MOUNT_TABLE, timeout: float = ANSWER_SECONDS) -> list[Finding]:
     """Check that all mounts of cryofs on this machine respond."""
-    places = list({mount.place: None for mount in mount_table(table) if mount.kind == FILE_SYSTEM_TYPE})
-    return [_state_finding(place, status) for place, status in zip(places, query(places, timeout), strict=True)]
+    # the last mount on a mountpoint is on top
+    mounts = {mount.place: mount for mount in mount_table(table) if mount.kind == FILE_SYSTEM_TYPE}
+    statuses = dict(zip(mounts, query(list(mounts), timeout), strict=True))
+    # a mount may be removed while it is queried
+    left = {mount.place for mount in mount_table(table)}
+    return [_state_finding(place, status, mounts[place]) for place, status in statuses.items() if place in left]
 
 
-def check_mount(mountpoint: Path, timeout: float = TIMEOUT) -> tuple[list[Finding], dict[str, Any] | None]:
+def check_mount(mountpoint: Path, timeout: float = ANSWER_SECONDS) -> tuple[list[Finding], dict[str, Any] | None]:
     """Return the findings about a mount, and its figures, or None if it does not respond or has lost its archive."""
     (status,) = query([mountpoint], timeout)
-    found = [_state_finding(mountpoint, status)]
+    mount = mount_at(mountpoint)
+    found = [_state_finding(mountpoint, status, mount)]
     if status.state is not State.ALIVE or status.lost:
         return found, None
-    device = device_number(mountpoint)
-    if device is not None:
-        found.append(check_readahead(device, status.facts["readahead"]))
+    if mount is not None:
+        found.append(check_readahead(mount.device, status.facts["readahead"]))
+    if limit := status.facts.get("kernel_request_limit"):
+        found.append(
+            ok(
+                f"requests: answered within {status.facts['request_timeout']:g} s if storage does not respond, because "
+                f"the kernel ends mounts that take longer than {limit} s"
+            )
+        )
     return found, status.facts
 
 
-def _state_finding(place: Path, status: Status) -> Finding:
+def _state_finding(place: Path, status: Status, mount: Mount | None) -> Finding:
     match status.state:
         case State.ALIVE if status.lost:
             archive, mountpoint = quote(status.facts["archive"]), quote(str(place))
@@ -158,13 +160,10 @@ def _state_finding(place: Path, status: Status) -> Finding:
         case State.ALIVE:
             return ok(f"{place}: live, shows {status.facts['archive']} (process {status.facts['pid']})")
         case State.DEAD:
-            return problem(f"{place}: stale mount (its process has ended)", f"cryofs umount {quote(str(place))}")
+            cause = f"; the last line of its log: {error}" if (error := last_error(place)) else ""
+            return problem(f"{place}: stale mount (its process has ended){cause}", f"cryofs umount {quote(str(place))}")
         case State.STUCK:
-            return problem(
-                f"{place}: the mount does not respond",
-                f"check that the storage of its archive responds; otherwise kill its process "
-                f"(pgrep -af 'mount .*{place}'), then cryofs umount {quote(str(place))}",
-            )
+            return _stuck_finding(place, server_of(mount) if mount else None)
         case State.CLOSED:
             return ok(f"{place}: mounted, but not accessible to this user", "its owner can mount with -o allow_other")
         case State.NOT_QUERIED:
@@ -178,6 +177,26 @@ def _state_finding(place: Path, status: Status) -> Finding:
                 f"check its log, and that its archive is readable; otherwise run cryofs umount {quote(str(place))} and "
                 "mount again",
             )
+
+
+def _stuck_finding(place: Path, server: Server | None) -> Finding:
+    detach = f"cryofs umount --lazy {quote(str(place))}"
+    if server is None:
+        return problem(
+            f"{place}: the mount does not respond",
+            f"check that the storage of its archive responds; otherwise kill its process "
+            f"(pgrep -af 'mount .*{place}'), or detach it: {detach}",
+        )
+    number = server.number
+    if server.is_stopped:
+        return problem(
+            f"{place}: the mount does not respond, because its process {number} is stopped",
+            f"continue it: kill -CONT {number}; or detach it: {detach}",
+        )
+    return problem(
+        f"{place}: the mount does not respond (process {number})",
+        f"check that the storage of its archive responds; otherwise kill {number}, or detach it: {detach}",
+    )
 
 
 def check_readahead(device: str, expected: int, root: Path = ROOT) -> Finding:

@@ -22,7 +22,9 @@ MAX_EXTENDED_HEADER_BYTES = 64 << 20
 MAX_FRAME_BYTES = 1 << 32
 # Largest cell edge that a float32 header field can store.
 _MAX_CELL = 3e38
+MODE_INT16 = 1
 MODE_FLOAT32 = 2
+MODE_UINT16 = 6
 MODE_4BIT = 101
 ByteOrder = Literal["<", ">"]
 # Modes of the standard that no camera writes.

@@ -14,19 +14,20 @@ import zlib
 from typing import Annotated, Literal
 
 import msgspec
-from zlib_ng import zlib_ng
 
 from cryofs.codecs.predictor import Predictor
 from cryofs.codecs.registry import compressions
 from cryofs.errors import DamagedError
-from cryofs.storage.byte_source import ByteSource, missing_bytes
+from cryofs.formats.blob import Blob, Count
+from cryofs.formats.record_packed import Packed as Packed
+from cryofs.storage.byte_source import ByteSource
 from cryofs.storage.checksums import xxh3_checksum
 
-# Version that is written. All versions from 1 on can be read.
-VERSION = 2
+# Version that is written. Versions differ in at least two bits, so that a flipped bit never changes one into another;
+# therefore there is no version 3.
+VERSION = 4
 MAGIC = b"\x89cryofs\n"
-# Part of the ImageDescription of the first page, near the start of the file. It distinguishes an archived movie whose
-# end is missing from a TIFF file of another program.
+# Part of the first ImageDescription. It distinguishes an archived movie whose end is missing from other TIFF files.
 MARK = "archived by cryofs; record at the end of this file"
 
 _FOOTER = struct.Struct("<8sIIQQ16s")
@@ -40,22 +41,11 @@ TRAILING_PIECE_BYTES = 16 << 20
 _MOST_TEXT = 16
 # Maximum size of any record, enough for four million strips; a separate limit because a file may be sparse.
 _MAX_TEXT_BYTES = 256 << 20
-# A stored blob takes at most twice its original size plus this number of bytes.
-_BLOB_OVERHEAD = 1024
 
 
-# Valid ranges of sizes and of permission bits.
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+# Valid range of permission bits.
 Mode = Annotated[int, msgspec.Meta(ge=0, le=0o7777)]
-
-
-class Blob(msgspec.Struct, frozen=True):
-    """Deflated bytes in the file: offset, stored size, original size, and XXH3-128 of the original bytes."""
-
-    offset: Count
-    stored: Count
-    size: Count
-    sum: str
+Rounding = Literal["even", "up", "down"]
 
 
 class FrameExceptions(msgspec.Struct, frozen=True):
@@ -108,12 +98,23 @@ class Original(msgspec.Struct, frozen=True):
     mode: Mode
 
 
-class Gain(msgspec.Struct, frozen=True):
-    """The gain reference of the counts, identified by SHA-256; name and arithmetic are hints."""
+class Gain(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The gain reference of the counts, identified by SHA-256; name and arithmetic are hints.
+
+    Attributes
+    ----------
+    scale : float
+        Factor of the reference for integer values, rounded to float32 before use; 1 for float32 values.
+    rounding : str or None
+        How products became integers: ``"even"`` and ``"up"`` for the nearest, with ties to even or up, and ``"down"``
+        for truncation; None for float32 values. Since version 4.
+    """
 
     sha256: str
     name: str
     arithmetic: str = ""
+    scale: float = 1.0
+    rounding: Rounding | None = None
 
 
 class Rendered(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -188,8 +189,10 @@ class Record(msgspec.Struct, frozen=True):
         The EER file and the options if the movie was rendered from an EER file, otherwise None.
     adopted : Adopted or None
         The TIFF file if this record was appended to a TIFF movie of another program, otherwise None.
+    packed : Packed or None
+        The packed file if compress unpacked the original from one, otherwise None.
     ingested : bool
-        True if the original was a file of the archive itself, so that no source of it may exist elsewhere.
+        True if the original was a file of the archive itself, so that no source may exist elsewhere.
     """
 
     original: Original
@@ -209,13 +212,18 @@ class Record(msgspec.Struct, frozen=True):
     rendered: Rendered | None = None
     coder: str = ""
     adopted: Adopted | None = None
+    packed: Packed | None = None
     ingested: bool = False
 
     @property
+    def source_state(self) -> tuple[int, int]:
+        """Size and mtime_ns of the file that compress read."""
+        return (self.packed or self.rendered or self.original).bytes, (self.rendered or self.original).mtime_ns
+
+    @property
     def source_bytes(self) -> int:
-        """Size in bytes of the source file: the original MRC file, the rendered EER file or the adopted TIFF file."""
-        source = self.rendered or self.adopted or self.original
-        return source.bytes
+        """Size in bytes of the source: the original MRC file, the rendered EER file or the adopted TIFF file."""
+        return (self.rendered or self.adopted or self.original).bytes
 
     @property
     def needed_gain(self) -> Gain | None:
@@ -229,52 +237,9 @@ class RecordVersion1(Record, frozen=True):
     frames: list[FrameVersion1]  # type: ignore[assignment]
 
 
-_RECORD_TYPES: dict[int, type[Record]] = {1: RecordVersion1, VERSION: Record}
-
-
-def deflate_blob(data: bytes) -> tuple[Blob, bytes]:
-    """Return a blob for `data` and the deflated bytes; the caller sets the offset of the blob."""
-    stored = bytes(zlib_ng.compress(data))
-    return Blob(0, len(stored), len(data), xxh3_checksum(data)), stored
-
-
-def deflated_size(data: bytes) -> int:
-    """Return the stored size of a blob of `data` in bytes."""
-    return len(zlib_ng.compress(data))
-
-
-def inflate(stored: bytes) -> bytes:
-    """Return the original bytes of a stored blob."""
-    return bytes(zlib_ng.decompress(stored))
-
-
-def read_blob(source: ByteSource, blob: Blob) -> bytes:
-    """Return the original bytes of a blob in a file.
-
-    Raises
-    ------
-    DamagedError
-        The blob is outside the file, is invalid, or does not match its checksum.
-    """
-    name = source.name
-    if blob.offset + blob.stored > source.size:
-        raise DamagedError(f"{name}: blob of the record beyond the end of the file; restore the file from a backup")
-    if blob.stored > 2 * blob.size + _BLOB_OVERHEAD:
-        raise DamagedError(
-            f"{name}: invalid size of a blob of the record (expected at most {2 * blob.size + _BLOB_OVERHEAD} bytes, "
-            f"got {blob.stored}); restore the file from a backup"
-        )
-    try:
-        stored = source.read(blob.stored, blob.offset)
-        if len(stored) < blob.stored:
-            raise missing_bytes(f"{name}, blob of the record", blob.stored, blob.offset, len(stored))
-        # max_length limits the memory that a damaged stream can allocate
-        data = zlib.decompressobj().decompress(stored, blob.size + 1)
-    except zlib.error as error:
-        raise DamagedError(f"{name}: damaged blob of the record ({error}); restore the file from a backup") from error
-    if len(data) != blob.size or xxh3_checksum(data) != blob.sum:
-        raise DamagedError(f"{name}: checksum mismatch in a blob of the record; restore the file from a backup")
-    return data
+_RECORD_TYPES: dict[int, type[Record]] = {1: RecordVersion1, 2: Record, VERSION: Record}
+# All versions that are read.
+VERSIONS = tuple(_RECORD_TYPES)
 
 
 def encode_record(record: Record, offset: int) -> bytes:
@@ -320,7 +285,8 @@ def read_record(source: ByteSource) -> Record:
     _, version, zero, offset, length, digest = _FOOTER.unpack(footer)
     if version not in _RECORD_TYPES:
         raise DamagedError(
-            f"{name}: unsupported version of the record (expected 1 to {VERSION}, got {version}); use a newer cryofs"
+            f"{name}: unsupported version of the record (expected {', '.join(map(str, VERSIONS))}, got {version}); "
+            "use a newer cryofs"
         )
     if zero or length > min(size, _MAX_TEXT_BYTES) or offset + length + _FOOTER.size != size:
         raise DamagedError(f"{name}: damaged footer; restore the file from a backup")

@@ -9,6 +9,9 @@ from cryofs.formats.mrc import Layout, MrcHeader
 from cryofs.formats.record import TRAILING_PIECE_BYTES, Record
 from cryofs.formats.tiff_pages import PageLayout
 
+# Largest scale of a gain reference that values of 16 bits can have.
+_MAX_SCALE = 65535
+
 
 def layout_of(record: Record, name: str) -> Layout:
     """Return the layout of the original file that a record describes.
@@ -38,7 +41,7 @@ def layout_of(record: Record, name: str) -> Layout:
 
 
 def _invalid_field(record: Record, header: MrcHeader) -> str | None:
-    """Return a description of the first invalid field that would affect memory allocation, or None."""
+    """Return a description of the first invalid field that would affect values or memory allocation, or None."""
     if not 0 <= record.header.size - mrc.MAIN_HEADER_BYTES <= mrc.MAX_EXTENDED_HEADER_BYTES:
         return f"header size of {record.header.size} bytes"
     if record.source_bytes < 1 or (record.adopted and record.adopted.bytes > record.header.offset):
@@ -50,6 +53,12 @@ def _invalid_field(record: Record, header: MrcHeader) -> str | None:
     # stored pixels are at most twice as wide as values: uint8 for 4-bit values, float32 for float16
     if max(header.frame_bytes, page_layout_of(record).page_bytes // 2) > mrc.MAX_FRAME_BYTES:
         return f"frame size of {header.ny} x {header.nx} pixels"
+    if (gain := record.gain) is not None:
+        is_integer = gain.rounding is not None
+        if record.mrc_mode not in ((mrc.MODE_INT16, mrc.MODE_UINT16) if is_integer else (mrc.MODE_FLOAT32,)):
+            return f"gain reference with rounding {gain.rounding} for values of mode {record.mrc_mode}"
+        if not 0 < gain.scale <= _MAX_SCALE:
+            return f"scale {gain.scale} of the gain reference"
     for number, frame in enumerate(record.frames):
         if (found := frame.exceptions) is None:
             continue

@@ -24,6 +24,7 @@ from cryofs.formats.tiff_directories import (
 from cryofs.formats.tiff_layout import NoMovieError, TiffLayout, read_layout
 from cryofs.formats.tiff_pages import ANGSTROM_PER_CM, Page, PageLayout
 from cryofs.storage.byte_source import ByteSource
+from cryofs.storage.checksums import xxh3_checksum
 
 _DESCRIPTION, _RESOLUTION, _RESOLUTION_UNIT = 270, 282, 296
 # Tags of strips or tiles; libtiff accepts either pair of tags for both.
@@ -42,6 +43,8 @@ _PACKED = {
 }
 _PACKED_TITLE = b"4 bits packed"
 _MAX_DESCRIPTION_BYTES = 1 << 20
+# Pixels of an uncompressed movie that tell it from another one of the same size: frames, and bytes of each.
+_SAMPLES, _SAMPLE_BYTES = 16, 512
 
 
 class NoFramesError(DamagedError):
@@ -163,6 +166,23 @@ def read_index(source: ByteSource) -> TiffIndex:
     if len(pages) < 2:
         raise NoMovieError(f"{name}: not a TIFF movie (expected at least 2 images, got {len(pages)})")
     return TiffIndex(layouts, pages, packed, has_sizes)
+
+
+def content_digest(source: ByteSource, index: TiffIndex) -> str:
+    """Return a digest of what distinguishes a TIFF movie from others: its directories, and some pixels.
+
+    The sizes of compressed strips differ between movies. Uncompressed ones have the same sizes, so some of their bytes
+    are read.
+    """
+    kinds = {layout: number for number, layout in enumerate(dict.fromkeys(index.layouts))}
+    parts = [repr((list(kinds), [kinds[layout] for layout in index.layouts], index.packed)).encode()]
+    for page in index.pages:
+        parts += [page.offsets.tobytes(), page.byte_counts.tobytes()]
+    for number in range(0, len(index.pages), -(-len(index.pages) // _SAMPLES)):
+        offsets = index.pages[number].offsets
+        if isinstance(index.layouts[number].page.codec, Uncompressed):
+            parts.append(source.read(_SAMPLE_BYTES, int(offsets[len(offsets) // 2])))
+    return xxh3_checksum(b"\0".join(parts))
 
 
 def _check_same(name: str, number: int, first: TiffLayout, layout: TiffLayout) -> None:

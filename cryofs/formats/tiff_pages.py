@@ -22,7 +22,7 @@ OFFSETS, BYTE_COUNTS = 273, 279
 SAMPLE_FORMATS = {"u": 1, "i": 2, "f": 3}
 # Defaults of tags that a page may omit: SamplesPerPixel, Predictor, SampleFormat.
 _DEFAULTS = {277: 1, 317: 1, 339: 1}
-WORK_ROWS = 256
+WORK_ROWS = 128
 # Minimum number of row blocks in a frame; frames with fewer are decoded whole.
 ROW_BLOCKS_WORTH_IT = 4
 # Bytes that no codec exceeds as overhead of a strip.
@@ -56,7 +56,7 @@ class PageLayout:
         return 2 * self.page_bytes + STRIP_OVERHEAD * self.strips
 
     def strip_groups(self) -> list[range]:
-        """Return the strip numbers of a page in groups of about 256 rows, the unit of work."""
+        """Return the strip numbers of a page in groups of about 128 rows, the unit of work."""
         size = self._strips_of_group
         return [range(first, min(first + size, self.strips)) for first in range(0, self.strips, size)]
 

@@ -4,6 +4,7 @@ Threads: libfuse calls the methods concurrently, from its own threads.
 """
 
 import ctypes
+import os
 from typing import Any
 
 from cryofs.fuse.libfuse import mfusepy
@@ -12,6 +13,8 @@ from cryofs.vfs.attributes import Attributes
 # from fuse.h
 _READDIR_PLUS = 1 << 0
 _FILL_DIR_PLUS = 1 << 1
+# The folder itself and the one above.
+_OWN_NAMES = (os.curdir, os.pardir)
 # Buffer size in bytes for programs that respect st_blksize, such as those that use the C or Python library.
 _BLOCK_SIZE = 1 << 20
 _NANOSECONDS = 10**9
@@ -32,14 +35,15 @@ class Fuse(mfusepy.FUSE):
         """Pass the next group of entries of a folder to libfuse, with attributes if these are complete and
         requested.
 
-        Except for "." and "..", the kernel treats an entry with attributes as a lookup.
+        Except for "." and "..", the kernel treats an entry with attributes as a lookup. Some versions of libfuse drop
+        the inode number of an entry without attributes, so these two pass as complete.
         """
         decoded = path.decode(self.encoding, self.errors)
         structure = mfusepy.c_stat()
         reference = ctypes.byref(structure)
         for entry in self.operations.readdir_with_offset(decoded, offset, fip.contents.fh):
-            is_plus = entry.is_complete and flags & _READDIR_PLUS
-            if is_plus:
+            is_plus = flags & _READDIR_PLUS and (entry.is_complete or entry.name in _OWN_NAMES)
+            if entry.is_complete:
                 _fill(structure, entry.attributes)
             else:
                 structure.st_mode, structure.st_ino = entry.attributes.mode, entry.attributes.inode

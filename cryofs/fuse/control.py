@@ -1,70 +1,125 @@
-"""Query and unmount cryofs mounts from other processes.
+"""Query cryofs mounts from other processes. No query waits longer than a time limit, because a mount may be stuck.
 
 Imports no FUSE library, so that `cryofs umount` and `cryofs stats` start quickly.
 """
 
-import contextlib
 import errno
 import json
 import os
-import pwd
-import shutil
-import subprocess
-import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cryofs.errors import MountError
-from cryofs.system.mount_table import Mount, mount_table
+from cryofs.system import limited
+from cryofs.system.mount_table import Mount, mount_table, resolved
 
 FILE_SYSTEM_TYPE = "fuse.cryofs"
 ATTRIBUTE_PREFIX = "user.cryofs."
 FACTS_ATTRIBUTE = ATTRIBUTE_PREFIX + "facts"
-_UNMOUNT_SECONDS = 30.0
-# Seconds before a copy in another mount namespace counts as permanent; short-lived namespaces also copy all mounts.
-_NAMESPACE_SECONDS = 2.0
+# the process of the mount, also while the archive is being loaded
+PROCESS_ATTRIBUTE = ATTRIBUTE_PREFIX + "process"
+# Even a busy mount responds within milliseconds, because queries do not wait for decodes.
+ANSWER_SECONDS = 5.0
 # Errors of a stale mount, and of a request that was pending when its process was killed.
-_DEAD = (errno.ENOTCONN, errno.ECONNABORTED)
+DEAD = (errno.ENOTCONN, errno.ECONNABORTED)
 
 
 def is_mounted(mountpoint: Path) -> bool:
     """Return True if a cryofs mount, live or stale, is at this path, according to the mount table."""
-    return device_number(mountpoint) is not None
+    return mount_at(mountpoint) is not None
 
 
 def device_number(mountpoint: Path) -> str | None:
     """Return the device number (``major:minor``) of the cryofs mount at this path, or None."""
-    mount = _mount_at(mountpoint)
+    mount = mount_at(mountpoint)
     return mount.device if mount else None
 
 
-def place_of(mountpoint: Path) -> Path:
-    """Return a mountpoint as listed in the mount table, with links resolved but without accessing the mount."""
-    place = _in_real_folder(mountpoint)
-    return place if _mount_at(place) or not place.is_symlink() else Path(os.path.realpath(place))
+def mount_at(mountpoint: Path) -> Mount | None:
+    """Return the topmost cryofs mount whose mountpoint is this path, or None."""
+    place, mount = resolved(mountpoint.absolute(), mount_table(), FILE_SYSTEM_TYPE)
+    return mount if mount and mount.place == place else None
 
 
-def _in_real_folder(mountpoint: Path) -> Path:
-    """Resolve the parent folder only, which does not access the mount."""
-    return Path(os.path.realpath(mountpoint.parent)) / mountpoint.name
+def mount_holding(path: Path) -> Mount | None:
+    """Return the cryofs mount that contains this path, or None."""
+    return resolved(path.absolute(), mount_table(), FILE_SYSTEM_TYPE)[1]
 
 
-def _mount_at(mountpoint: Path) -> Mount | None:
-    place = _in_real_folder(mountpoint)
-    ours = [mount for mount in mount_table() if mount.kind == FILE_SYSTEM_TYPE and mount.place == place]
-    # the last mount in the table is the topmost
-    return ours[-1] if ours else None
+def place_of(mountpoint: Path, seconds: float = ANSWER_SECONDS) -> Path:
+    """Return a mountpoint as listed in the mount table, with links resolved but without accessing the mount.
+
+    Raises
+    ------
+    MountError
+        Storage on the way to the mountpoint does not respond.
+    """
+    mounts = mount_table()
+    absolute = mountpoint.absolute()
+    if any(mount.place == absolute for mount in mounts):
+        return absolute
+    try:
+        return limited.run(lambda: resolved(absolute, mounts, FILE_SYSTEM_TYPE)[0], seconds)
+    except TimeoutError:
+        raise MountError(
+            f"{mountpoint}: storage did not respond within {seconds:g} s; pass the path as in findmnt -t "
+            f"{FILE_SYSTEM_TYPE}, or use another mountpoint"
+        ) from None
+
+
+def ask(path: Path, attribute: str, seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
+    """Return an attribute of a mount that contains JSON.
+
+    Raises
+    ------
+    OSError
+        The path does not exist, is on another file system, or belongs to a stale mount.
+    TimeoutError
+        The mount does not respond.
+    """
+    return dict(json.loads(limited.run(partial(os.getxattr, path, attribute), seconds)))
 
 
 def is_dead(mountpoint: Path) -> bool:
     """Return True if a stale cryofs mount is at this path."""
-    if not is_mounted(mountpoint.absolute()):
+    if not is_mounted(mountpoint):
         return False
     try:
-        os.getxattr(mountpoint, FACTS_ATTRIBUTE)
+        ask(mountpoint, PROCESS_ATTRIBUTE)
+    except TimeoutError as error:
+        raise stuck(mountpoint) from error
     except OSError as error:
-        return error.errno in _DEAD
+        return error.errno in DEAD
     return False
+
+
+def check_responds(path: Path) -> None:
+    """Check that the cryofs mount that contains a path responds; paths on other file systems are not accessed.
+
+    Raises
+    ------
+    MountError
+        The mount does not respond.
+    """
+    mount = mount_holding(path)
+    if mount is None:
+        return
+    try:
+        ask(mount.place, PROCESS_ATTRIBUTE)
+    except TimeoutError as error:
+        raise stuck(mount.place) from error
+    except OSError:
+        # reported by the program that uses the path
+        return
+
+
+def stuck(mountpoint: Path, seconds: float = ANSWER_SECONDS) -> MountError:
+    """Return the error for a mount that does not respond."""
+    return MountError(
+        f"{mountpoint}: the mount does not respond within {seconds:g} s; see cryofs doctor for the cause, or detach it "
+        f"with cryofs umount --lazy {mountpoint}"
+    )
 
 
 def mount_facts(path: Path) -> dict[str, Any] | None:
@@ -73,16 +128,20 @@ def mount_facts(path: Path) -> dict[str, Any] | None:
     Raises
     ------
     MountError
-        If the mount is stale, or not accessible to the current user.
+        If the mount is stale or does not respond, or is not accessible to the current user.
     """
+    if mount_holding(path) is None:
+        return None
     try:
-        return dict(json.loads(os.getxattr(path, FACTS_ATTRIBUTE)))
+        return ask(path, FACTS_ATTRIBUTE)
+    except TimeoutError as error:
+        raise stuck(path) from error
     except OSError as error:
-        if error.errno in _DEAD:
+        if error.errno in DEAD:
             raise MountError(
                 f"{path}: stale mount, its process has ended; remove it with cryofs umount {path}"
             ) from error
-        if error.errno == errno.EACCES and is_mounted(path.absolute()):
+        if error.errno == errno.EACCES and is_mounted(path):
             raise MountError(
                 f"{path}: mounted by another user, without access for others; mount it with -o allow_other"
             ) from error
@@ -91,6 +150,8 @@ def mount_facts(path: Path) -> dict[str, Any] | None:
 
 def file_facts(path: Path) -> dict[str, Any] | None:
     """Return details of a movie as its mount shows it, or None if the path has none.
+
+    Waits for the mount without a limit; see `check_responds`.
 
     Raises
     ------
@@ -103,125 +164,3 @@ def file_facts(path: Path) -> dict[str, Any] | None:
         if error.errno in (errno.ENODATA, errno.EOPNOTSUPP):
             return None
         raise
-
-
-def clear_dead_mount(mountpoint: Path) -> bool:
-    """Remove a stale cryofs mount from this path, even if it is in use; return True if one was removed.
-
-    Raises
-    ------
-    MountError
-        If it cannot be removed, for example because another user mounted it.
-    """
-    dead = is_dead(mountpoint)
-    if dead:
-        unmount(mountpoint, lazy=True)
-    return dead
-
-
-def unmount(mountpoint: Path, *, lazy: bool = False) -> None:
-    """Unmount; wait until the mount is removed, and until its process has ended unless it serves other mounts.
-
-    Parameters
-    ----------
-    lazy : bool
-        Detach the mount even if it is in use, and do not wait for the process, which ends when the last program has
-        closed its files.
-
-    Raises
-    ------
-    MountError
-        If there is no cryofs mount at this path, or the mount is in use.
-    """
-    mountpoint = place_of(mountpoint.absolute())
-    mount = _mount_at(mountpoint)
-    if mount is None:
-        raise MountError(f"{mountpoint}: not a cryofs mount; list mounts with findmnt -t {FILE_SYSTEM_TYPE}")
-    if mount.user not in (None, os.geteuid()) and os.geteuid() != 0:
-        owner = _user_name(mount.user)
-        raise MountError(f"{mountpoint}: mounted by another user ({owner}); unmount it as that user or as root")
-    process = None if lazy or _is_elsewhere(mount) else _only_serving(mountpoint)
-    entry = _bdi_entry(mount)
-    _remove(mountpoint, lazy)
-    began = time.monotonic()
-    while _is_there(mount) or (process is not None and _runs(process)):
-        seconds = time.monotonic() - began
-        if seconds > _NAMESPACE_SECONDS and entry is not None and _bdi_entry(mount) == entry:
-            # also mounted in another mount namespace, so its process continues
-            process = None
-        if seconds > _UNMOUNT_SECONDS:
-            what = "still mounted" if process is None else f"its process {process} is still running"
-            raise MountError(f"{mountpoint}: {what} {_UNMOUNT_SECONDS:g} s after unmounting; see its log")
-        time.sleep(0.002)
-
-
-def _is_there(mount: Mount) -> bool:
-    # mount IDs are reused, so all other fields must match too
-    return any(other == mount and other.number == mount.number for other in mount_table())
-
-
-def _is_elsewhere(mount: Mount) -> bool:
-    """Return True if the file system of a mount is also mounted elsewhere (bind mounts)."""
-    return any(other.device == mount.device and other.number != mount.number for other in mount_table())
-
-
-def _bdi_entry(mount: Mount) -> int | None:
-    """Return the inode of the kernel's backing device entry for a file system, or None if there is no entry.
-
-    The entry exists while the FUSE file system is mounted in any mount namespace. Device numbers are reused
-    immediately, but the inodes of these entries are not.
-    """
-    try:
-        return Path("/sys/class/bdi", mount.device).stat().st_ino
-    except OSError:
-        return None
-
-
-def _remove(mountpoint: Path, lazy: bool) -> None:
-    """Remove the topmost mount on a mountpoint."""
-    tool = shutil.which("fusermount3")
-    command = [tool, "-u", *(["-z"] if lazy else [])] if tool else ["umount", *(["-l"] if lazy else [])]
-    command += ["--", str(mountpoint)]
-    done = subprocess.run(command, capture_output=True, text=True, errors="backslashreplace", check=False)
-    if done.returncode != 0:
-        reason = done.stderr.strip().splitlines()[-1:] or ["unmounting failed"]
-        raise MountError(
-            f"{mountpoint}: {reason[0]}; stop the programs that use it (fuser -vm {mountpoint}) and retry, "
-            "or detach it now and let open files finish (--lazy)"
-        )
-
-
-def _only_serving(mountpoint: Path) -> int | None:
-    """Return the process ID of a mount, or None if the process does not respond or also serves other mounts."""
-    with contextlib.suppress(MountError):
-        facts = mount_facts(mountpoint)
-        if facts is not None and _connections(facts["pid"]) == 1:
-            return int(facts["pid"])
-    return None
-
-
-def _connections(pid: int) -> int:
-    """Return the number of open FUSE connections of a process; 0 for a process in another PID namespace."""
-    count = 0
-    with contextlib.suppress(OSError):
-        for entry in os.scandir(f"/proc/{pid}/fd"):
-            # the descriptor may have been closed since the folder was listed
-            with contextlib.suppress(OSError):
-                count += Path(entry.path).readlink() == Path("/dev/fuse")
-    return count
-
-
-def _user_name(number: int | None) -> str:
-    try:
-        return pwd.getpwuid(number or 0).pw_name
-    except KeyError:
-        return str(number)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        status = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return False
-    # the program name, in parentheses, may contain any bytes
-    return not status.rpartition(b") ")[2].startswith(b"Z")

@@ -6,9 +6,9 @@ code, so that commands and the mount(8) helper report invalid requests quickly.
 
 import os
 import sys
-import threading
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -16,6 +16,8 @@ from cryofs.config.mount_options import MountOptions
 from cryofs.config.settings import Settings
 from cryofs.errors import CryofsError, MountError
 from cryofs.fuse.control import is_mounted
+from cryofs.fuse.log_file import Log
+from cryofs.system import limited
 from cryofs.system.logs import set_up
 from cryofs.system.mount_table import mount_table
 from cryofs.system.sd_notify import VARIABLE
@@ -55,22 +57,13 @@ def _already_mounted(mountpoint: Path) -> MountError:
 
 
 def _run_with_timeout(check: Callable[[], None], mountpoint: Path, seconds: float) -> None:
-    """Run a check in a separate thread, because a hanging storage call cannot be interrupted."""
-    errors: list[Exception] = []
-
-    def run() -> None:
-        try:
-            check()
-        except Exception as error:  # noqa: BLE001 - raised again by the waiting thread
-            errors.append(error)
-
-    thread = threading.Thread(target=run, name="mountpoint", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if thread.is_alive():
-        raise MountError(f"{mountpoint}: storage did not respond within {seconds:g} s; use another mountpoint")
-    if errors:
-        raise errors[0]
+    """Run a check of the storage of a mountpoint, which may hang."""
+    try:
+        limited.run(check, seconds)
+    except TimeoutError:
+        raise MountError(
+            f"{mountpoint}: storage did not respond within {seconds:g} s; use another mountpoint"
+        ) from None
 
 
 def _check_folder(archive: Path, mountpoint: Path, nonempty: bool) -> None:
@@ -115,7 +108,7 @@ def serve_in_background(
     mountpoint: Path,
     settings: Settings,
     options: MountOptions,
-    log_file: Path,
+    log: Log,
     make_archived: "MakeArchivedMovies | None" = None,
 ) -> None:
     """Mount in a background process; return when the mount is live.
@@ -124,8 +117,8 @@ def serve_in_background(
 
     Parameters
     ----------
-    log_file : Path
-        Log of the background process.
+    log : Log
+        Log of the background process; closed here.
     make_archived : callable or None
         As that of `cryofs.fuse.serve.serve`.
 
@@ -134,32 +127,26 @@ def serve_in_background(
     MountError
         If the process ends before the mount is live.
     """
-    try:
-        log_file.parent.mkdir(parents=True, exist_ok=True)
-        output = log_file.open("ab")
-    except OSError as error:
-        raise MountError(
-            f"{log_file}: cannot write the log ({error.strerror}); choose another file with -o log_file=FILE"
-        ) from error
     ready, ready_writer = os.pipe()
-    with output, os.fdopen(ready, "rb") as reader:
-        start = output.tell()
+    with log.file as output, os.fdopen(ready, "rb") as reader:
+        start = output.seek(0, os.SEEK_END)
         for stream in filter(None, (sys.stdout, sys.stderr)):
             stream.flush()
         process = os.fork()
         if process == 0:
             _become_server(output.fileno(), ready_writer)
-            _serve(
-                lambda on_live: serve_here(archive, mountpoint, settings, options, on_live, make_archived), ready_writer
-            )
+            leave = partial(_leave, ready_writer, keeps_log=log.path is not None)
+            _serve(lambda: serve_here(archive, mountpoint, settings, options, leave, make_archived))
         os.close(ready_writer)
         if reader.read(1):
             return
-    _, status = os.waitpid(process, 0)
-    lines = log_file.read_bytes()[start:].decode(errors="replace").split("\n")
+        _, status = os.waitpid(process, 0)
+        output.seek(start)
+        lines = output.read().decode(errors="replace").split("\n")
     reason = "; ".join(line.removeprefix("cryofs: ") for line in lines if line)
     reason = reason or f"its process ended with code {os.waitstatus_to_exitcode(status)}"
-    raise MountError(f"{mountpoint}: not mounted: {reason} (log: {log_file})")
+    place = f" (log: {log.path})" if log.path else ""
+    raise MountError(f"{mountpoint}: not mounted: {reason}{place}")
 
 
 def _become_server(log_descriptor: int, ready_writer: int) -> None:
@@ -176,11 +163,11 @@ def _become_server(log_descriptor: int, ready_writer: int) -> None:
     os.environ.pop(VARIABLE, None)
 
 
-def _serve(serve: Callable[[Callable[[], None]], None], ready_writer: int) -> NoReturn:
+def _serve(serve: Callable[[], None]) -> NoReturn:
     """Serve in the forked process, then exit without running any remaining code of the command."""
     code = 1
     try:
-        serve(lambda: _leave(ready_writer))
+        serve()
         code = 0
     except (CryofsError, OSError) as error:
         print(f"cryofs: {printable(str(error))}", file=sys.stderr)
@@ -206,29 +193,16 @@ def serve_here(
     serve(archive, mountpoint, settings, options, on_live, make_archived)
 
 
-def _leave(ready_writer: int) -> None:
+def _leave(ready_writer: int, *, keeps_log: bool) -> None:
     """Leave the session of the command that started this process, and report to the command that the mount is live.
 
     Call this only once the mount is live: until then, autofs restricts the mountpoint to the process group of mount(8).
     """
     os.setsid()
+    if not keeps_log:
+        null = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (1, 2):
+            os.dup2(null, descriptor)
+        os.close(null)
     os.write(ready_writer, b"1")
     os.close(ready_writer)
-
-
-def default_log(mountpoint: Path) -> Path:
-    """Return the default log file of a background mount: in /var/log for root, else in the user's home directory.
-
-    Raises
-    ------
-    MountError
-        If the user has no home directory.
-    """
-    name = str(mountpoint).strip("/").replace("/", "-") + ".log"
-    state = os.environ.get("XDG_STATE_HOME")
-    if not state and os.geteuid() == 0:
-        return Path("/var/log/cryofs") / name
-    try:
-        return Path(state or Path.home() / ".local" / "state") / "cryofs" / name
-    except RuntimeError as error:
-        raise MountError(f"{mountpoint}: no home directory for the log; choose a file with -o log_file=FILE") from error

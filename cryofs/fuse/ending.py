@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from cryofs.system.request_limit import RequestLimit
+
 _DEVICE = Path("/dev/fuse")
 
 
@@ -42,6 +44,14 @@ def _connections() -> list[int]:
             if path.readlink() == _DEVICE:
                 found.append(int(path.name))
     return found
+
+
+def ended_by_kernel(limit: RequestLimit | None) -> str:
+    """Return why the connection of a mount ended although the mount is still in the mount table."""
+    aborted = "the connection was aborted (/sys/fs/fuse/connections)"
+    if limit is None:
+        return f"ended by the kernel: {aborted}"
+    return f"ended by the kernel: a request took longer than {limit.seconds} s ({limit.name}), or {aborted}"
 
 
 def end_process() -> NoReturn:

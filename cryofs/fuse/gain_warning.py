@@ -4,18 +4,15 @@ The check takes seconds, so it uses one movie, and runs in a low-priority thread
 """
 
 import contextlib
-import itertools
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from cryofs.config.choices import EerGainConvention
 from cryofs.config.settings import Settings
 
-# Number of files to search for an EER movie.
-_MOST_FILES = 10_000
 _LOWEST_PRIORITY = 19
 
 log = logging.getLogger("cryofs")
@@ -40,16 +37,10 @@ def check(archive: Path, gain: Path, orientation: str | None, convention: EerGai
     # imported late, because mounts without EER movies do not need the kernels of the check
     from cryofs.gain.gain_check import warn_of
     from cryofs.kernels.orientation import orientation_of
+    from cryofs.movies.eer_files import first_eer
     from cryofs.movies.eer_gain_use import convention_of
-    from cryofs.movies.registry import rendered_name
 
-    movie = next((path for path in _files(archive) if rendered_name(path.name) is not None), None)
-    if movie is not None:
+    if (found := first_eer(archive)) is not None:
         used = orientation_of(orientation), convention_of(gain, convention)
-        if warning := warn_of(gain, movie, 1, *used):
+        if warning := warn_of(gain, found[0], 1, *used):
             log.warning("%s", warning)
-
-
-def _files(archive: Path) -> Iterator[Path]:
-    every = (Path(folder) / name for folder, _, names in os.walk(archive) for name in sorted(names))
-    return itertools.islice(every, _MOST_FILES)

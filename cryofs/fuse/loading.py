@@ -9,7 +9,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
-from cryofs.system import garbage
+from cryofs.errors import MountError, StuckError
+from cryofs.system import deadlines, garbage
 from cryofs.system.thread_pools import Pools
 
 if TYPE_CHECKING:
@@ -52,18 +53,34 @@ class Loading:
 
     def _start(self, pools: Pools) -> None:
         try:
-            with garbage.imports():
+            with garbage.long_lived():
                 files = self._made or self._make()
             files.start(pools)
         except Exception as error:
             log.exception("cannot open the archive, so all requests fail; unmount it")
-            self._started.set_exception(error)
+            # the errno of the cause would describe the requested file: ENOENT would make files look removed
+            failed = MountError(f"cannot open the archive ({error}); unmount it, and see the log")
+            failed.__cause__ = error
+            self._started.set_exception(failed)
         else:
             self._started.set_result(files)
 
     def files(self) -> "FileSystem":
-        """Wait for the file system and return it; raise the error if its creation failed."""
-        return self._started.result()
+        """Wait for the file system and return it.
+
+        Raises
+        ------
+        MountError
+            It could not be created.
+        StuckError
+            It does not start before the deadline of this thread.
+        """
+        try:
+            return self._started.result(deadlines.seconds_left())
+        except TimeoutError:
+            if self._started.done():
+                return self._started.result()
+            raise StuckError("the archive is still being loaded; retry, and check that its storage responds") from None
 
     def started(self) -> "FileSystem | None":
         """Return the file system, or None if it has not started."""

@@ -10,13 +10,17 @@ import json
 import logging
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from cryofs.error_hints import explain
 from cryofs.errors import ChangedError, CryofsError, StuckError
-from cryofs.fuse.control import ATTRIBUTE_PREFIX, FACTS_ATTRIBUTE
+from cryofs.fuse.control import ATTRIBUTE_PREFIX, FACTS_ATTRIBUTE, PROCESS_ATTRIBUTE
 from cryofs.fuse.libfuse import mfusepy
 from cryofs.fuse.loading import Loading
+from cryofs.system import deadlines
+from cryofs.system.fault_log import FaultLog
+from cryofs.system.pid_namespace import pid_namespace
+from cryofs.system.request_limit import RequestLimit
 from cryofs.vfs.attributes import Attributes
 from cryofs.vfs.page_cache_policy import Pages
 
@@ -38,26 +42,28 @@ _ERRNO: tuple[tuple[type[Exception], int], ...] = (
     (Exception, errno.EIO),
 )
 
-log = logging.getLogger("cryofs")
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def with_errno(operation: Callable[P, R]) -> Callable[P, R]:
+def with_errno(operation: "Callable[Concatenate[Operations, P], R]") -> "Callable[Concatenate[Operations, P], R]":
     """Convert each exception of an operation to an OSError with a suitable errno; log unexpected exceptions."""
 
     @functools.wraps(operation)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+    def guarded(self: "Operations", /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return operation(*args, **kwargs)
+            if self.seconds is None:
+                return operation(self, *args, **kwargs)
+            with deadlines.within(self.seconds):
+                return operation(self, *args, **kwargs)
         except Exception as error:
             if isinstance(error, CryofsError):
-                log.error("%s", error, extra={"facts": error.facts})
+                self.faults.error(str(error), error.facts)
             elif not isinstance(error, OSError):
-                log.exception("unexpected error in %s", operation.__name__)
+                self.faults.error(f"unexpected error in {operation.__name__}", {}, error)
             elif error.errno == errno.EIO:
                 # administrators need to know about storage failures, not only the reading program
-                log.error("%s: %s", args[1], explain(error), extra={"facts": {"file": args[1]}})
+                self.faults.error(f"{args[0]}: {explain(error)}", {"file": args[0]})
             raise mfusepy.FuseOSError(_errno_of(error)) from error
 
     return guarded
@@ -82,11 +88,33 @@ class Operations(mfusepy.Operations):
         Function to call once the kernel has accepted the mount.
     on_end : callable
         Function to call after unmounting, or after a failed start.
+    limit : RequestLimit or None
+        The limit of the kernel for a request; no request takes longer than its share of it.
+    facts : dict or None
+        Figures of the mount that the file system does not know.
+
+    Attributes
+    ----------
+    seconds : float or None
+        Time limit of a request.
+    faults : FaultLog
+        Log of the errors of requests.
     """
 
     use_ns = True
 
-    def __init__(self, loading: Loading, readahead: int, on_live: Callable[[], None], on_end: Callable[[], None]):
+    def __init__(
+        self,
+        loading: Loading,
+        readahead: int,
+        on_live: Callable[[], None],
+        on_end: Callable[[], None],
+        limit: RequestLimit | None = None,
+        facts: dict[str, Any] | None = None,
+    ):
+        self.faults = FaultLog(logging.getLogger("cryofs"))
+        self.seconds = limit.request_seconds if limit else None
+        self._mount_facts = {"readahead": readahead, **(facts or {})}
         self._loading = loading
         self._readahead = readahead
         self._on_live = on_live
@@ -103,6 +131,8 @@ class Operations(mfusepy.Operations):
     def init_with_config(self, conn_info: Any, config_3: Any) -> None:
         """Start the threads, which must not exist before the process has daemonised, and configure the connection."""
         self._loading.start()
+        # the process is that of the command until it daemonises
+        self._process = {"pid": os.getpid(), "pid_namespace": pid_namespace()}
         if conn_info is not None:
             conn_info.max_readahead = self._readahead
             # requests for a hanging file must not block those for other files
@@ -189,6 +219,8 @@ class Operations(mfusepy.Operations):
         if not name.startswith(_USER_NAMESPACE):
             # without this error, `ls` requests access lists and security labels of every file
             raise OSError(errno.EOPNOTSUPP, "attribute namespace not supported", path)
+        if name == PROCESS_ATTRIBUTE and path == "/":
+            return json.dumps(self._process).encode()
         facts = (self._facts(path) or {}) if name.startswith(ATTRIBUTE_PREFIX) else {}
         if name == FACTS_ATTRIBUTE and facts:
             return json.dumps(facts).encode()
@@ -208,7 +240,7 @@ class Operations(mfusepy.Operations):
 
     def _facts(self, path: str) -> dict[str, Any] | None:
         if path == "/":
-            return {**self._files.facts(), "readahead": self._readahead}
+            return {**self._files.facts(), **self._process, **self._mount_facts}
         return self._files.file_facts(path)
 
 

@@ -5,30 +5,37 @@ import ctypes
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from cryofs.config.mount_options import MountOptions, escaped, fuse_options
 from cryofs.config.settings import Settings
 from cryofs.errors import MountError
 from cryofs.fuse.control import FILE_SYSTEM_TYPE, device_number
-from cryofs.fuse.ending import end_process, watch_connection
+from cryofs.fuse.ending import end_process, ended_by_kernel, watch_connection
 from cryofs.fuse.gain_warning import background_check
 from cryofs.fuse.loading import Loading
 from cryofs.fuse.locking import lock_archive
+from cryofs.fuse.log_file import note_error
 from cryofs.system import extras
 from cryofs.system.paths import FOLDER_FLAGS
+from cryofs.system.request_limit import RequestLimit, request_limit
 from cryofs.system.resources import raise_open_files
 from cryofs.system.sd_notify import notify
+from cryofs.system.thread_pools import spare_threads
 from cryofs.vfs.attributes import Ownership
 
 if TYPE_CHECKING:
     from cryofs.vfs.changing import MakeArchivedMovies
     from cryofs.vfs.file_system import FileSystem
 
-_MAX_THREADS = 256
+# Threads of libfuse.
+_MAX_THREADS, _FEWEST_THREADS = 256, 2
 # from malloc.h
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 
@@ -70,12 +77,12 @@ def serve(
     from cryofs.fuse.writing import WritingOperations
     from cryofs.fuse.writing_binding import WritingFuse
 
-    was_live = False
+    was_live, device = False, None
     ending = threading.Lock()
 
     def live() -> None:
-        nonlocal was_live
-        was_live = True
+        nonlocal was_live, device
+        was_live, device = True, device_number(mountpoint)
         _set_readahead(mountpoint, settings.readahead)
         watch_connection(end)
         notify("READY=1", f"STATUS=Serving {archive} at {mountpoint}")
@@ -84,9 +91,11 @@ def serve(
 
     def end() -> None:
         if was_live:
-            notify("STOPPING=1", "STATUS=Unmounted")
-            # libfuse and the kernel both announce the end; the second thread waits here for the end of the process
+            # the kernel and libfuse both report the end; the second waits here for the end of the process
             ending.acquire()
+            notify("STOPPING=1", "STATUS=Unmounted")
+            if device is not None and device_number(mountpoint) == device:
+                note_error(mountpoint, ended_by_kernel(limit))
             try:
                 if files := loading.started():
                     files.abandon()
@@ -96,7 +105,10 @@ def serve(
             finally:
                 end_process()
 
+    limit = request_limit()
+    settings = _within(limit, settings)
     raise_open_files()
+    spare = spare_threads(settings.jobs, _MAX_THREADS)
     _limit_malloc_arenas()
     lock = contextlib.ExitStack()
     if options.writable:
@@ -112,18 +124,39 @@ def serve(
     try:
         binding, operations = (WritingFuse, WritingOperations) if options.writable else (Fuse, Operations)
         binding(
-            operations(loading, settings.readahead, live, end),
+            operations(loading, settings.readahead, live, end, limit, _facts(limit, settings)),
             str(mountpoint.absolute()),
             foreground=True,
+            # names as the calls of Python encode them
+            encoding=sys.getfilesystemencoding(),
+            errors=sys.getfilesystemencodeerrors(),
             # pass open() a structure with flags that control the kernel's page cache
             raw_fi=True,
             **_mount_options(archive, options),
-            **_threads(mfusepy.fuse_version_major, mfusepy.fuse_version_minor),
+            **_threads(mfusepy.fuse_version_major, mfusepy.fuse_version_minor, spare),
         )
     except RuntimeError as error:
         raise MountError(f"{mountpoint}: mounting failed (libfuse error {error}); run cryofs doctor") from error
     finally:
         lock.close()
+
+
+def _within(limit: RequestLimit | None, settings: Settings) -> Settings:
+    """Return settings whose time limit for storage fits into that of the kernel for a request."""
+    if limit is None or settings.request_timeout <= limit.storage_seconds:
+        return settings
+    log.warning(
+        "request_timeout is %g s instead of %g s, because this kernel ends a mount that takes longer than %d s for a "
+        "request (%s)",
+        *(limit.storage_seconds, settings.request_timeout, limit.seconds, limit.name),
+    )
+    return msgspec.structs.replace(settings, request_timeout=limit.storage_seconds)
+
+
+def _facts(limit: RequestLimit | None, settings: Settings) -> dict[str, float]:
+    """Return the time limits of a mount, for its figures."""
+    of_kernel = {"kernel_request_limit": limit.seconds} if limit else {}
+    return {"request_timeout": settings.request_timeout, **of_kernel}
 
 
 def _loading(
@@ -208,12 +241,14 @@ def _mount_options(archive: Path, options: MountOptions) -> dict[str, str | bool
     }
 
 
-def _threads(major: int, minor: int) -> dict[str, int]:
+def _threads(major: int, minor: int, spare: int) -> dict[str, int]:
     """Return the thread limit for libfuse. A request occupies a thread, so one stuck file exhausts the default of ten.
 
-    libfuse before 3.12 starts threads on demand and does not have the option.
+    libfuse before 3.12 starts threads on demand and does not have the option. Where threads are scarce, half of the
+    spare ones are left for files that hang.
     """
-    return {"max_threads": _MAX_THREADS} if (major, minor) >= (3, 12) else {}
+    most = _MAX_THREADS if spare >= _MAX_THREADS else _FEWEST_THREADS + spare // 2
+    return {"max_threads": most} if (major, minor) >= (3, 12) else {}
 
 
 def _set_readahead(mountpoint: Path, size: int) -> None:

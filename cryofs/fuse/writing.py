@@ -13,7 +13,7 @@ from cryofs.fuse.operations import Operations, with_errno
 from cryofs.vfs.page_cache_policy import Pages
 
 if TYPE_CHECKING:
-    from cryofs.vfs.name_changes import Caller
+    from cryofs.vfs.callers import Caller
     from cryofs.vfs.writable import WritableFileSystem
 
 # Flag of a connection, from fuse_common.h: data of writes come in pipes instead of memory.
@@ -182,7 +182,7 @@ class WritingOperations(Operations):
 
 def _caller() -> "Caller":
     """Return the user of the program whose request this thread handles."""
-    from cryofs.vfs.name_changes import Caller
+    from cryofs.vfs.callers import Caller
 
     uid, gid, _ = mfusepy.fuse_get_context()
     return Caller(uid, gid)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cryofs.config.choices import EerGainConvention
 from cryofs.errors import CryofsError, FormatError, GainError
 from cryofs.gain.orientation_fit import Fit, best_fit, rank
+from cryofs.gain.scaled import step_of
 from cryofs.kernels.orientation import UPRIGHT, Orientation
 from cryofs.movies import gain_kinds
 from cryofs.movies.eer_gain_use import convention_of, read_tiff
@@ -175,7 +176,8 @@ def _sum_of_counts(movies: Sequence[Path], frames: int, jobs: int) -> tuple[NDAr
 def _counts(movie: Movie, index: int) -> NDArray[Any]:
     """Return the counts of a frame, shape (ny, nx); raise GainError if the movie has only gain-normalised values."""
     counts = movie.histogram_frame(index)
-    if counts.dtype.kind == "f" and np.mean(counts == np.rint(counts)) < _WHOLE_SHARE:
+    is_fractional = counts.dtype.kind == "f" and np.mean(counts == np.rint(counts)) < _WHOLE_SHARE
+    if is_fractional or (isinstance(movie, MrcMovie) and step_of(movie) is not None):
         fix = "pass its archived movie, or the movie in @counts of a mount"
         raise GainError(f"{movie.name}: has gain-normalised values, not counts; {fix}")
     return counts

@@ -21,12 +21,14 @@ from cryofs.gain.arithmetic import OpenMovie
 from cryofs.gain.estimation import Estimation, FrameRow, Goal, Limits
 from cryofs.gain.match import exception_share, matches
 from cryofs.gain.samples import Sample, take_samples
+from cryofs.gain.scaled import fit, step_of
 from cryofs.kernels.from_counts import GainReference
 from cryofs.kernels.orientation import UPRIGHT, Orientation
 from cryofs.movies import gain_library
 from cryofs.movies.gain_library import GainLibrary
+from cryofs.movies.source import SourceMovie
 from cryofs.storage import checksum_lists
-from cryofs.storage.atomic_file import regular_file, write_file
+from cryofs.storage.atomic_file import NoHardLinksError, regular_file, write_file
 
 # Maximum number of frames of an estimate, so that a movie without a stable estimate does not delay the run.
 _MAX_FRAMES = 1000
@@ -55,17 +57,26 @@ class References:
         # SHA-256 of files that have been read
         self._intact: dict[Path, str] = {}
         self.damaged: list[CryofsError] = []
+        self._listed: set[Path] = set()
 
     @cached_property
     def _known(self) -> list[Reference]:
         """References of the archive, loaded at the first access; damaged files are skipped and listed in `damaged`."""
         known = []
-        for path in self._library.paths(self._root):
+        paths = list(self._library.paths(self._root))
+        self._listed = set(paths)
+        for path in paths:
             try:
                 known.append(self._load(path))
             except CryofsError as error:
                 self.damaged.append(error)
         return known
+
+    def reload(self) -> None:
+        """Forget the loaded references if another run has written one since."""
+        if set(self._library.paths(self._root)) != self._listed:
+            self.__dict__.pop("_known", None)
+            self.damaged.clear()
 
     def of_size(self, shape: tuple[int, int]) -> list[Reference]:
         """Return all references with a frame size (ny, nx)."""
@@ -73,9 +84,11 @@ class References:
 
     def provides(self, folder: Path, needed: Gain) -> bool:
         """Return True if readers find the needed reference for movies in a folder of the archive."""
-        if folder not in self._sums:
+        path = self._sums.get(folder, {}).get(needed.sha256)
+        if path is None:
+            # another run may have written it since
             self._sums[folder] = {self._library.sha256(path): path for path in self._library.paths(folder)}
-        path = self._sums[folder].get(needed.sha256)
+            path = self._sums[folder].get(needed.sha256)
         if path is not None:
             self._intact[path] = needed.sha256
         return path is not None
@@ -174,14 +187,15 @@ class References:
     def _write(self, data: bytes, first: str, later: Callable[[str], str]) -> Path:
         """Write a reference under the first free name, unless an equal file exists; return the path.
 
-        Concurrent runs may call this at the same time.
+        Concurrent runs may write references at the same time. Without hard links, which give a free name to one of
+        them only, the name contains the checksum.
         """
         target, sha256 = self._root / first, gain_library.bytes_sha256(data)
         try:
             if not _has(target, data):
                 with checksum_lists.replacing(target, sha256):
                     write_file(target, data, new=True)
-        except FileExistsError:
+        except (FileExistsError, NoHardLinksError):
             if not _has(target, data):
                 target = self._root / later(sha256)
                 # the name contains the checksum, so a file with other content is damaged and is replaced
@@ -205,6 +219,15 @@ class References:
 def _has(target: Path, data: bytes) -> bool:
     """Return True if a path is a regular file with these bytes."""
     return regular_file(target) is not None and target.read_bytes() == data
+
+
+def best_scaled_match(movie: SourceMovie, among: Sequence[Reference]) -> Reference | None:
+    """Return the reference for a movie of scaled counts, with scale and rounding, or None if none matches."""
+    if not among or (step := step_of(movie)) is None:
+        return None
+    fits = [(fit(one.gain.gain, take_samples(movie), step), one) for one in among]
+    found, one = min(fits, key=lambda pair: pair[0].exceptions)
+    return Reference(found.recorded(one.record), found.reference) if found.matches else None
 
 
 def estimate_from(

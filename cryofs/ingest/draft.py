@@ -21,11 +21,12 @@ from cryofs.error_hints import explain
 from cryofs.errors import ArchiveError, FullDiskError, GainError
 from cryofs.formats.archive_names import archived_name
 from cryofs.formats.mrc import MODE_FLOAT32
-from cryofs.gain.references import Reference, References
+from cryofs.gain.references import Reference, References, best_scaled_match
 from cryofs.gain.samples import take_samples
+from cryofs.gain.scaled import step_of
 from cryofs.movies.mrc import MrcMovie
 from cryofs.storage import changes
-from cryofs.storage.atomic_file import Draft
+from cryofs.storage.atomic_file import Draft, forget
 from cryofs.storage.file_state import FileState, state_of
 
 _USER = "user."
@@ -137,11 +138,18 @@ class MakeDrafts:
             except BaseException:
                 changes.disk.remove(made.path, missing_ok=True)
                 raise
+            finally:
+                # from here on it belongs to the process that publishes it
+                forget(made.path)
 
     def _reference(self, movie: MrcMovie) -> Reference | None:
-        if movie.mrc_header.mode != MODE_FLOAT32 or self.options.gain == "none":
+        is_float = movie.mrc_header.mode == MODE_FLOAT32
+        if self.options.gain == "none" or not (is_float or step_of(movie) is not None):
             return None
         self.references.look_in(movie.path.parent)
+        if not is_float:
+            # without a reference, integers need not wait: they are stored as they are
+            return best_scaled_match(movie, self.references.of_size(movie.shape[1:]))
         reference = self.references.best_match(movie.shape[1:], take_samples(movie))
         if reference is None:
             raise NoReferenceError(f"{movie.name}: no gain reference of the archive fits; pass --gain FILE or none")

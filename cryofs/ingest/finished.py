@@ -15,7 +15,7 @@ from pathlib import Path
 from cryofs.errors import ChangedError, FormatError, TruncatedError
 from cryofs.formats.archive_names import archived_name, is_movie_name, is_reference_name
 from cryofs.movies.mrc import MrcMovie
-from cryofs.storage.checksum_lists import is_seen
+from cryofs.storage.checksum_lists import ListReader
 
 # bytes of a file name on Linux
 _LONGEST_NAME = 255
@@ -51,11 +51,13 @@ def is_candidate(name: str) -> bool:
     return is_movie_name(name) and not is_reference_name(name)
 
 
-def judge(path: Path, settle: float, now: float | None = None) -> Judged:
+def judge(path: Path, lists: ListReader, settle: float, now: float | None = None) -> Judged:
     """Return the verdict on a file with the name of a movie.
 
     Parameters
     ----------
+    lists : ListReader
+        Reader of checksum lists, which name the files that stay plain.
     settle : float
         Seconds since the last change of a finished file.
     now : float, optional
@@ -71,7 +73,7 @@ def judge(path: Path, settle: float, now: float | None = None) -> Judged:
         return Judged(Verdict.KEPT, "not a regular file")
     if len(os.fsencode(archived_name(path.name))) > _LONGEST_NAME:
         return Judged(Verdict.KEPT, "name too long for an archived movie (more than 251 bytes)")
-    if is_seen(path, found):
+    if lists.is_seen(path, found):
         return Judged(Verdict.KEPT, "not a movie, or hardly smaller as one")
     age = (time.time() if now is None else now) - found.st_ctime
     if age < settle:

@@ -23,9 +23,10 @@ from cryofs.ingest.finished import Verdict, is_candidate, judge
 from cryofs.ingest.hidden import review
 from cryofs.ingest.publish import publish
 from cryofs.ingest.twin import remove_equal
+from cryofs.movies.gain_library import GainLibrary
 from cryofs.storage.archive_lock import Activity
 from cryofs.storage.atomic_file import OWN_PREFIX
-from cryofs.storage.checksum_lists import set_seen
+from cryofs.storage.checksum_lists import ListReader, set_seen
 from cryofs.storage.file_state import FileState, state_of
 from cryofs.storage.hashing import hash_file
 from cryofs.storage.journal import JOURNAL_NAME, read_journal
@@ -35,6 +36,8 @@ from cryofs.system.mount_table import may_be_remote
 
 # How often an archive is searched for finished movies with `follow`.
 _SEARCH_SECONDS = 5.0
+
+_States = tuple[tuple[Path, FileState], ...]
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,10 @@ class _Run:
         # files that failed, which are not tried again before they change
         self._failed: dict[Path, FileState] = {}
         self._noted: set[str] = set()
+        self._lists = ListReader()
+        # movies that no gain reference fits, which are not tried again before they or the references change
+        self._unfitted: dict[Path, tuple[FileState, _States]] = {}
+        self._references: dict[Path, _States] = {}
 
     def run(self) -> Summary:
         started = time.monotonic()
@@ -166,12 +173,13 @@ class _Run:
         """Find finished movies, and ingest them."""
         summary = self._summary
         summary.waiting = summary.kept_plain = summary.hidden = 0
+        self._references.clear()
         ready: list[Path] = []
         frames = total = 0
         for path in self._candidates():
             self._check_stop()
             try:
-                judged = judge(path, self._options.settle)
+                judged = judge(path, self._lists, self._options.settle)
             except FileNotFoundError:
                 continue
             except (CryofsError, OSError) as error:
@@ -184,6 +192,8 @@ class _Run:
                     summary.kept_plain += 1
                 case _ if self._has_failed(path) or self._is_twin(path):
                     pass
+                case Verdict.READY if self._unfitted.get(path) == self._fit_state(path):
+                    summary.waiting += 1
                 case Verdict.KEEP:
                     self._keep(path, judged.reason)
                 case Verdict.READY:
@@ -245,6 +255,8 @@ class _Run:
                     case Failed(NoReferenceError() as error):
                         self._summary.waiting += 1
                         self._note_once(str(error))
+                        if (state := self._fit_state(plain)) is not None:
+                            self._unfitted[plain] = state
                     case Failed(ChangedError()):
                         self._summary.waiting += 1
                     case Failed(NotSmallerError() | FormatError() as error):
@@ -252,6 +264,17 @@ class _Run:
                     case Failed(error):
                         self._fail(plain, as_cryofs_error(error, plain))
                 self._check_stop()
+
+    def _fit_state(self, plain: Path) -> tuple[FileState, _States] | None:
+        """Return the states of a movie and of the gain references for it, None if the movie is gone."""
+        folder = plain.parent
+        try:
+            if folder not in self._references:
+                paths = GainLibrary(self._archive).paths(folder)
+                self._references[folder] = tuple((path, state_of(path.stat())) for path in paths)
+            return state_of(plain.lstat()), self._references[folder]
+        except OSError:
+            return None
 
     def _publish(self, made: Ready) -> None:
         summary = self._summary

@@ -9,13 +9,14 @@ import numpy as np
 from numba.core import compiler
 from numba.core.registry import cpu_target
 
+from cryofs.codecs.compiled import compiled
 from cryofs.kernels.object_code import ENTRY
 
 
 def dispatcher(function: Callable[..., None]) -> Callable[..., None]:
-    """Return a kernel as a function that numba compiles and caches separately."""
-    compiled: Callable[..., None] = numba.njit(nogil=True, cache=True, error_model="numpy")(_with_inlined(function))
-    return compiled
+    """Return a kernel as a function that numba compiles and caches on its own."""
+    kernel: Callable[..., None] = compiled(_with_inlined(function))
+    return kernel
 
 
 def object_code(function: Callable[..., None], signature: tuple[str | None, ...]) -> bytes:
@@ -39,11 +40,11 @@ def object_code(function: Callable[..., None], signature: tuple[str | None, ...]
     typing_context.refresh()
     target_context.refresh()
     arguments = tuple(map(_type, signature))
-    compiled = compiler.compile_extra(  # type: ignore[no-untyped-call]
+    result = compiler.compile_extra(  # type: ignore[no-untyped-call]
         typing_context, target_context, _with_inlined(function), arguments, numba.types.none, flags, locals={}
     )
-    module = compiled.library._final_module
-    module.get_function(compiled.fndesc.llvm_func_name).name = ENTRY
+    module = result.library._final_module
+    module.get_function(result.fndesc.llvm_func_name).name = ENTRY
     needed = [one.name for one in module.functions if one.is_declaration and not one.name.startswith("llvm.")]
     if needed:
         raise TypeError(f"{function.__name__} needs {', '.join(needed)}")

@@ -16,16 +16,37 @@ from numpy.typing import NDArray
 
 from cryofs.kernels.orientation import Orientation
 
-# The compiled multiplication; None until `load_compiled`.
+# The compiled multiplications; None until `load_compiled`.
 _multiply: Callable[[NDArray[Any], NDArray[np.float32], int, NDArray[np.float32]], bool] | None = None
+_multiply_rounded: Callable[[NDArray[Any], NDArray[np.float32], NDArray[np.float32], NDArray[Any]], bool] | None = None
 
 
 class Arithmetic(StrEnum):
-    """Arithmetic with which the camera software computed float32 values from counts."""
+    """Arithmetic with which the camera software computed values from counts."""
 
     SINGLE = "count x gain in float32"
     DOUBLE = "count x gain in float64, rounded to float32"
     RECIPROCAL = "count / reciprocal gain in float32"
+    # values of 16 bits
+    ROUNDED = "count x gain x scale, rounded, ties to even"
+    ROUNDED_UP = "count x gain x scale, rounded, halves up"
+    TRUNCATED = "count x gain x scale, truncated"
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether values are 16-bit integers."""
+        return self in OFFSETS
+
+
+# Adding 1.5 * 2**23 to a float32 below 2**22, and subtracting it again, rounds to the nearest integer, ties to even.
+# Unlike rint, this compiles to vector instructions.
+SHIFT = np.float32(12582912.0)
+# Truncating product + first - second gives the integer value.
+OFFSETS = {
+    Arithmetic.ROUNDED: (SHIFT, SHIFT),
+    Arithmetic.ROUNDED_UP: (np.float32(0.5), np.float32(0)),
+    Arithmetic.TRUNCATED: (np.float32(0), np.float32(0)),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +60,14 @@ class GainReference:
     detail : ndarray of float32 or None
         For DOUBLE, gain + detail is the exact gain; for RECIPROCAL, detail is the divisor of the counts; otherwise
         None.
+    scale : float
+        Factor of the gain for integer values, rounded to float32 before use; 1 for float32 values.
     """
 
     gain: NDArray[np.float32]
     arithmetic: Arithmetic = Arithmetic.SINGLE
     detail: NDArray[np.float32] | None = None
+    scale: float = 1.0
     # the gain of DOUBLE, computed at the first use; the lock prevents several threads from allocating it
     _doubles: list[NDArray[np.float64]] = field(default_factory=list, init=False, repr=False)
     _doubles_lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
@@ -57,7 +81,15 @@ class GainReference:
     def turned(self, orientation: Orientation) -> "GainReference":
         """Return the reference in another orientation."""
         detail = None if self.detail is None else np.ascontiguousarray(orientation.turned(self.detail))
-        return GainReference(np.ascontiguousarray(orientation.turned(self.gain)), self.arithmetic, detail)
+        return GainReference(np.ascontiguousarray(orientation.turned(self.gain)), self.arithmetic, detail, self.scale)
+
+    def scaled(self, arithmetic: Arithmetic, scale: float) -> "GainReference":
+        """Return a reference with the same gain for integer values."""
+        return GainReference(self.gain, arithmetic, None, scale)
+
+    def integer_numbers(self, dtype: np.dtype[Any]) -> NDArray[np.float32]:
+        """Return what kernels of integer values need: scale, both offsets, and the largest value of a type."""
+        return np.array([self.scale, *OFFSETS[self.arithmetic], np.iinfo(dtype).max], np.float32)
 
     def _double(self) -> NDArray[np.float64]:
         assert self.detail is not None
@@ -85,13 +117,14 @@ class GainReference:
             place = slice(row + top, row + bottom), slice(left, right)
             self.restore(stored[rows - bottom : rows - top, left:right], place[0], part, place[1])
 
-    def restore(
-        self, stored: NDArray[Any], rows: slice, values: NDArray[np.float32], columns: slice = slice(None)
-    ) -> None:
+    def restore(self, stored: NDArray[Any], rows: slice, values: NDArray[Any], columns: slice = slice(None)) -> None:
         """Restore the frame rows `rows`, or some of their columns, from the same page rows into `values` (same shape).
 
         The caller restores exceptions afterwards.
         """
+        if self.arithmetic.is_integer:
+            self._restore_integers(stored, self.gain[rows, columns], values)
+            return
         counts = stored[::-1]
         # a reference may contain NaN and infinity
         with np.errstate(all="ignore"):
@@ -105,13 +138,27 @@ class GainReference:
             else:
                 np.multiply(values, self.gain[rows, columns], out=values)
 
+    def _restore_integers(self, stored: NDArray[Any], gain: NDArray[np.float32], values: NDArray[Any]) -> None:
+        numbers = self.integer_numbers(values.dtype)
+        if _multiply_rounded is not None and _multiply_rounded(stored, gain, numbers, values):
+            return
+        scale, first, second, top = numbers
+        with np.errstate(all="ignore"):
+            products = stored[::-1].astype(np.float32)
+            products *= gain * scale
+            # fmax turns NaN into 0
+            np.minimum(np.fmax(products, np.float32(0), out=products), top, out=products)
+            products += first
+            products -= second
+            np.copyto(values, products, casting="unsafe")
+
 
 def load_compiled() -> None:
     """Load compiled code that multiplies counts with the gain in one pass."""
-    global _multiply
+    global _multiply, _multiply_rounded
     from cryofs.kernels import multiply
 
-    _multiply = multiply.multiply
+    _multiply, _multiply_rounded = multiply.multiply, multiply.multiply_rounded
 
 
 def _rectangles(first: int, end: int, nx: int) -> Iterator[tuple[int, int, int, int]]:

@@ -16,8 +16,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from cryofs.codecs.compiled import compiled
 
 # Largest denominator of a continued fraction. A larger divisor would mean that no two counts so far share a factor,
 # which happens at defects by chance, but practically not at a counting pixel.
@@ -130,7 +131,7 @@ class GainEstimate:
         return statistics
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _update(values, gain, low, high, reliability, mismatched, thresh, tolerance, statistics):  # type: ignore[no-untyped-def]
     frames, rows, nx = values.shape
     odd = np.empty(nx, np.bool_)
@@ -142,7 +143,7 @@ def _update(values, gain, low, high, reliability, mismatched, thresh, tolerance,
                 _update_odd(line, odd, *state, thresh, tolerance, statistics[frame])
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _count_agreeing(values, gain, reliability, odd, thresh, statistics):  # type: ignore[no-untyped-def]
     """Process zeros and multiples at settled pixels with vector instructions; mark and count all other values."""
     found = 0
@@ -162,7 +163,7 @@ def _count_agreeing(values, gain, reliability, odd, thresh, statistics):  # type
     return found
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _update_odd(  # type: ignore[no-untyped-def]
     values, odd, gain, low, high, reliability, mismatched, thresh, tolerance, statistics
 ):
@@ -203,7 +204,7 @@ def _update_odd(  # type: ignore[no-untyped-def]
         statistics[BECAME_RELIABLE] += np.int64(reliability[x] >= thresh) - np.int64(before >= thresh)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _intersect(value, gain, low, high, tolerance):  # type: ignore[no-untyped-def]
     """Return the interval of the common divisor of estimate and value (empty without one), and estimate / divisor."""
     old = np.float64(gain)
@@ -222,7 +223,7 @@ def _intersect(value, gain, low, high, tolerance):  # type: ignore[no-untyped-de
     return max(below, old_below / divisor), min(above, old_above / divisor), divisor
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _common_divisor(quotient, tolerance):  # type: ignore[no-untyped-def]
     """Return the smallest (count, divisor) with count / divisor = quotient, by Euclid's algorithm, or (0, 0)."""
     count, count_before = 1.0, 0.0
@@ -241,7 +242,7 @@ def _common_divisor(quotient, tolerance):  # type: ignore[no-untyped-def]
         rest = 1.0 / (rest - whole)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def interval(value, count, tolerance):  # type: ignore[no-untyped-def]
     """Return the interval of real gains whose product with `count` rounds to the float32 `value`, within a tolerance.
 

@@ -11,9 +11,9 @@ last bits.
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from cryofs.codecs.compiled import compiled
 from cryofs.kernels.from_counts import Arithmetic, GainReference
 from cryofs.kernels.gain_estimate import interval
 
@@ -68,7 +68,7 @@ def _reciprocals(gain: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.reciprocal(gain).astype(np.float32)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _update(values, gain, low, high, value_sum, count_sum):  # type: ignore[no-untyped-def]
     frames, rows, nx = values.shape
     for frame in range(frames):

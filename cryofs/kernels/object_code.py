@@ -13,7 +13,6 @@ import hashlib
 import inspect
 import os
 import sys
-import tempfile
 import threading
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -23,11 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cryofs.system import numba_cache
+from cryofs.system import code_cache
 
-# Settings of numba that do not affect machine code.
-_HARMLESS = {"NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS"}
-_SUM_BYTES = 32
 _Argument = NDArray[Any] | int
 _Signature = tuple[str | None, ...]
 
@@ -61,17 +57,18 @@ class Kernel:
         run(*arguments)
 
     def _load(self, signature: _Signature) -> Callable[..., None]:
-        if any(name.startswith("NUMBA_") and name not in _HARMLESS for name in os.environ):
+        if any(name.startswith("NUMBA_") and name not in code_cache.HARMLESS for name in os.environ):
             from cryofs.kernels import compilation
 
             return compilation.dispatcher(self.function)
         name = f"{self.function.__name__}-{_fingerprint(self.function, signature)}.o"
-        code = _stored(name)
+        source = Path(__file__)
+        code = code_cache.load(name, source)
         if code is None:
             from cryofs.kernels import compilation
 
             code = compilation.object_code(self.function, signature)
-            _store(name, code)
+            code_cache.store(name, source, code)
         return _entry(code, name, signature)
 
 
@@ -88,35 +85,6 @@ def _fingerprint(function: Callable[..., None], signature: _Signature) -> str:
     processor = binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten()
     parts = [*(source.read_bytes() for source in sources), repr((facts, processor)).encode()]
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:32]
-
-
-def _stored(name: str) -> bytes | None:
-    """Return the object code stored under a name, or None if there is no intact file."""
-    for folder in numba_cache.folders(__file__):
-        with contextlib.suppress(OSError):
-            data = (folder / name).read_bytes()
-            if hashlib.sha256(data[_SUM_BYTES:]).digest() == data[:_SUM_BYTES]:
-                return data[_SUM_BYTES:]
-    return None
-
-
-def _store(name: str, code: bytes) -> None:
-    """Write object code to a file in the first writable folder; without such a folder, the code is not stored."""
-    for folder in numba_cache.folders(__file__):
-        with contextlib.suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
-            descriptor, draft = tempfile.mkstemp(dir=folder)
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(hashlib.sha256(code).digest() + code)
-                    # readable for all users, because each user of the program may load its code
-                    os.fchmod(file.fileno(), 0o644)
-                # renamed when complete, because another process may load the file at any time
-                Path(draft).replace(folder / name)
-            except OSError:
-                Path(draft).unlink()
-                raise
-            return
 
 
 def _entry(code: bytes, name: str, signature: _Signature) -> Callable[..., None]:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from cryofs.codecs.compiled import compiled
 from cryofs.kernels.from_counts import Arithmetic, ExceptionValues, GainReference, array_in, widen
+from cryofs.kernels.rounded import divide_integers, doubled
 
 COUNT_DTYPES = (np.dtype("u1"), np.dtype("i1"), np.dtype("u2"), np.dtype("i2"))
 MAX_COUNT = 65535
@@ -65,7 +66,7 @@ def narrowest_dtype(lowest: int, highest: int) -> np.dtype[Any]:
 
 
 def divide(
-    values: NDArray[np.float32],
+    values: NDArray[Any],
     reference: GainReference,
     rows: slice,
     dtype: np.dtype[Any],
@@ -75,8 +76,8 @@ def divide(
 
     Parameters
     ----------
-    values : ndarray of float32, shape (rows, nx)
-        C-contiguous rows in frame order.
+    values : ndarray of float32, int16 or uint16, shape (rows, nx)
+        C-contiguous rows in frame order; integers if the arithmetic of the reference is one of integers.
     rows : slice
         Position of the rows in the frame.
     dtype : unsigned integer type
@@ -91,13 +92,18 @@ def divide(
         raise ValueError(f"values of shape {values.shape} do not fit a gain of shape {gain.shape}")
     stored = array_in(memory, values.shape, dtype)
     limit = np.iinfo(dtype).max
-    highest, beyond, positions, originals, steps = _divide(values, gain, detail, arithmetic, stored, limit)
+    if reference.arithmetic.is_integer:
+        numbers = reference.integer_numbers(values.dtype)
+        found = divide_integers(values, values.view(np.uint16), gain, numbers, stored, np.float32(limit))
+        highest, beyond, positions, originals, steps = found
+    else:
+        highest, beyond, positions, originals, steps = _divide(values, gain, detail, arithmetic, stored, limit)
     near = np.abs(steps) <= _NEAR
     exceptions = ExceptionValues(positions[~near], originals[~near], positions[near], steps[near].astype(np.int8))
     return Counts(stored, exceptions, int(beyond), 0, int(highest))
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _divide(values, gain, detail, arithmetic, stored, limit):  # type: ignore[no-untyped-def]
     """Convert values to counts in `stored`, and return statistics and exceptions.
 
@@ -141,7 +147,11 @@ def _divide(values, gain, detail, arithmetic, stored, limit):  # type: ignore[no
             if different == 0:
                 continue
             if found + different > len(positions):
-                positions, originals, steps = _doubled(positions), _doubled(originals), _doubled(steps)
+                positions, originals, steps = (
+                    doubled(positions),
+                    doubled(originals),
+                    doubled(steps),
+                )
             start = row * nx + first
             _collect(piece, restored, start, positions[found:], originals[found:], steps[found:])
             for place in range(found, found + different):
@@ -154,7 +164,7 @@ def _divide(values, gain, detail, arithmetic, stored, limit):  # type: ignore[no
     return highest_count, beyond, positions[:found], originals[:found], steps[:found]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _restore(shifted, gain, detail, arithmetic, restored):  # type: ignore[no-untyped-def]
     """Compute the values of counts in the same way as `GainReference.restore`."""
     if arithmetic == _DOUBLE:
@@ -169,7 +179,7 @@ def _restore(shifted, gain, detail, arithmetic, restored):  # type: ignore[no-un
             restored[x] = (shifted[x] - _SHIFT_F4) * gain[x]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _collect(values, restored, start, positions, originals, steps):  # type: ignore[no-untyped-def]
     """Write the positions, bits and steps of values that counts do not restore; positions begin at `start`."""
     bits, restored_bits = values.view(np.uint32), restored.view(np.uint32)
@@ -184,7 +194,7 @@ def _collect(values, restored, start, positions, originals, steps):  # type: ign
         found += 1
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _count(value, gain, detail, arithmetic):  # type: ignore[no-untyped-def]
     """Return the true count of a value outside the range of the stored type, or 0 if the value is not a count.
 
@@ -197,14 +207,6 @@ def _count(value, gain, detail, arithmetic):  # type: ignore[no-untyped-def]
     shifted[0] = quotient + _SHIFT_F4
     _restore(shifted, gain, detail, arithmetic, restored)
     return int(shifted[0] - _SHIFT_F4) if restored.view(np.uint32)[0] == value.view(np.uint32)[0] else 0
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _doubled(array):  # type: ignore[no-untyped-def]
-    """Return a copy of the array with twice its length."""
-    longer = np.empty(2 * len(array), array.dtype)
-    longer[: len(array)] = array
-    return longer
 
 
 def narrow(

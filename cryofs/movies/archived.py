@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from cryofs.errors import DamagedError
 from cryofs.formats import mrc, tiff_movie, tiff_pages
 from cryofs.formats.archive_names import MOVIE_SUFFIXES, archived_name, is_movie_name, original_name
+from cryofs.formats.blob import read_blob
 from cryofs.formats.mrc import MrcHeader
-from cryofs.formats.record import Record, is_archived, read_blob, read_record
+from cryofs.formats.record import Record, is_archived, read_record
 from cryofs.formats.record_check import layout_of
 from cryofs.formats.tiff_pages import PageLayout
 from cryofs.kernels import from_counts
@@ -207,11 +208,7 @@ class ArchivedMovie(Movie):
     def _load_decoder(self) -> FrameDecoder:
         wanted, reference = self.record.gain, None
         if wanted is not None:
-            reference = self._gains.get(wanted.sha256, self.path.parent, self.name)
-            if reference.shape != self.record.shape[1:]:
-                raise DamagedError(
-                    f"wrong size of the gain reference (expected {self.record.shape[1:]}, got {reference.shape})"
-                )
+            reference = self._gains.of_movie(wanted, self.record.shape[1:], self.path.parent, self.name)
         self._decoder = FrameDecoder(self.page_layout, self.mrc_header, reference)
         return self._decoder
 
@@ -302,8 +299,7 @@ class ArchivedProvider(Provider[ArchivedMetadata, None]):
             "exceptions": sum(found.count for found in exceptions),
             "exception_bytes": sum(found.blob.stored for found in exceptions),
             "writer": record.writer,
-            "adopted": msgspec.to_builtins(record.adopted),
-            "rendered": msgspec.to_builtins(record.rendered),
+            **{made: msgspec.to_builtins(getattr(record, made)) for made in ("adopted", "rendered", "packed")},
         }
 
     def identify(self, path: Path) -> Stored | None:

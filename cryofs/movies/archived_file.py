@@ -4,8 +4,9 @@ Several threads may read an archived file at once.
 """
 
 from cryofs.errors import DamagedError
+from cryofs.formats.blob import Blob, read_blob
 from cryofs.formats.mrc import MrcHeader
-from cryofs.formats.record import Blob, Frame, FrameVersion1, Record, read_blob, read_record
+from cryofs.formats.record import Frame, FrameVersion1, Record, read_record
 from cryofs.formats.record_check import layout_of, page_layout_of
 from cryofs.movies.frame_decoder import FrameName
 from cryofs.storage.byte_source import ByteSource, LocalFile, missing_bytes

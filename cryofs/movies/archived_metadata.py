@@ -1,8 +1,8 @@
 """Metadata of archived movies that attributes and listings need."""
 
 import stat
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from cryofs.formats import mrc
@@ -10,8 +10,7 @@ from cryofs.formats.record import Record
 from cryofs.movies.provider import Appearance
 
 
-@dataclass(frozen=True)
-class ArchivedMetadata:
+class ArchivedMetadata(msgspec.Struct, frozen=True, gc=False):
     """Metadata of an archived movie, from its record.
 
     Attributes

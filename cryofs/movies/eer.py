@@ -3,6 +3,7 @@
 Thread safety: several threads may read an `EerMovie`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -189,6 +190,11 @@ class EerMovie(SourceMovie):
         """Return no bytes, because the virtual file ends with its fractions."""
         return b""
 
+    def follow_content(self, on_change: Callable[[], None]) -> None:
+        """Continue to read the file if only its ctime moves and its directories stay the same."""
+        if isinstance(self.source, LocalFile):
+            self.source.follow_content(eer.content_digest(self.index), _content_digest, on_change)
+
     def none_intact(self, index: int) -> DamagedError:
         """Return the error for a fraction without an intact frame."""
         frames = self.fractions[index]
@@ -207,6 +213,10 @@ class EerMovie(SourceMovie):
             return CountPixels(header, rendering, gain, self.findings)
         defects = gain.defects(rendering.upsampling) if gain else None
         return CroppedPixels(header, rendering, gain, self.findings, shape, self.scale, defects)
+
+
+def _content_digest(source: LocalFile) -> str:
+    return eer.content_digest(eer.read_index(source))
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from pathlib import Path
 from cryofs.formats.archive_names import GAIN_REFERENCE
 from cryofs.movies.eer_gain import EerGainMovie
 from cryofs.movies.eer_provider import EER
-from cryofs.movies.eer_rendering import EerFacts, fingerprint, gain_header
-from cryofs.movies.provider import FolderProvider, OpenContext, ShowOptions
+from cryofs.movies.eer_rendering import EerFacts, gain_header
+from cryofs.movies.folder_provider import FolderProvider
+from cryofs.movies.provider import OpenContext, ShowOptions
 
 
 class EerGainProvider(FolderProvider):
@@ -34,8 +35,9 @@ class EerGainProvider(FolderProvider):
         )
 
     def bytes_key(self, options: ShowOptions) -> str:
-        """Return the key of the rendering, which determines the grid."""
-        return fingerprint(options.rendering)
+        """Return the key of the grid and of an unusual convention."""
+        rendering = options.rendering
+        return f"{rendering.upsampling} {rendering.unusual_convention or ''}"
 
 
 EER_GAIN = EerGainProvider()

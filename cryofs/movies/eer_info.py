@@ -47,6 +47,11 @@ def describe_eer(path: Path, jobs: int, rendering: Rendering) -> dict[str, Any]:
     electrons = float(whole.mean()) / (index.ny * index.nx) if len(whole) else None
     frame_dose, source = replace(facts, counted=electrons).frame_dose(rendering) or (None, None)
     acquisition = acquisition_of(index)
+    dose = {
+        "pixel_size": rendering.pixel_size or facts.pixel_size,
+        "dose_per_frame": frame_dose,
+        "total_dose": frame_dose * index.frames if frame_dose else None,
+    }
     return {
         "format": "eer",
         "shape": [index.frames, index.ny, index.nx],
@@ -69,13 +74,11 @@ def describe_eer(path: Path, jobs: int, rendering: Rendering) -> dict[str, Any]:
         "dropped_frames": index.frames - sum(map(len, fractions)),
         "damaged_frames": np.flatnonzero(counted < 0).tolist(),
         "electrons_per_pixel_per_frame": electrons,
-        "pixel_size": rendering.pixel_size or facts.pixel_size,
-        "dose_per_frame": frame_dose,
-        "total_dose": frame_dose * index.frames if frame_dose else None,
+        **dose,
         "dose_source": source,
         "groupings": _groupings(frame_dose),
         **acquisition,
-        "unknown": [name for name, value in acquisition.items() if value is None],
+        "unknown": [name for name, value in (dose | acquisition).items() if value is None],
         "metadata": index.metadata,
     }
 

@@ -72,7 +72,7 @@ class EerProvider(Provider[EerFacts, EerIndex]):
         return fingerprint(options.rendering)
 
     def details(self, metadata: EerFacts, options: ShowOptions, name: str, findings: Findings) -> dict[str, Any]:
-        """Return the rendering of the movie, its damaged frames, and the number of its saturated values."""
+        """Return the rendering of the movie, and what reading its fractions showed so far."""
         rendering = options.rendering
         dose = metadata.frame_dose(rendering)
         return {
@@ -84,6 +84,7 @@ class EerProvider(Provider[EerFacts, EerIndex]):
             "upsampling": rendering.upsampling,
             "crop": rendering.crop,
             "scale": metadata.scale(rendering, name),
+            "overflow_bits": findings.code and findings.code.long_bits,
             "damaged_frames": findings.damaged_frames,
             "saturated_values": findings.saturated_values,
         }

@@ -12,6 +12,7 @@ from cryofs.errors import FormatError, UsageError
 from cryofs.formats import mrc
 from cryofs.formats.eer import EerIndex
 from cryofs.formats.mrc import MrcHeader
+from cryofs.movies.eer_gain_use import convention_of
 from cryofs.version import VERSION
 
 _MODES = {"int8": 0, "int16": 1, "float32": 2, "uint16": 6}
@@ -89,6 +90,12 @@ class Rendering:
     def shown_upsampling(self) -> int:
         """Image pixels along each side of a detector pixel in the fractions."""
         return self.crop or self.upsampling
+
+    @property
+    def unusual_convention(self) -> EerGainConvention | None:
+        """Convention of the gain reference if it is not the one that the file name implies, otherwise None."""
+        is_usual = self.gain is None or self.gain_convention == convention_of(self.gain)
+        return None if is_usual else self.gain_convention
 
     @property
     def multiplies_gain(self) -> bool:
@@ -186,7 +193,7 @@ def runs_of(fractions: list[range]) -> list[list[int]]:
 
 def frames_text(frames: int, fractions: list[range]) -> str:
     """Return a line of text with the raw frames of a file, its fractions, and the dropped frames."""
-    sizes = [f"{number} fractions of {size}" for number, size in runs_of(fractions)]
+    sizes = [f"{number} fraction{'s' if number > 1 else ''} of {size}" for number, size in runs_of(fractions)]
     dropped = frames - sum(map(len, fractions))
     return f"Found {frames} raw frames; {' and '.join(sizes)}, {dropped} frames dropped"
 
@@ -212,13 +219,20 @@ def rendering_of(settings: Settings) -> Rendering:
 def fingerprint(rendering: Rendering) -> str:
     """Return a string that identifies the bytes of a rendering and is the same in all mounts.
 
-    Options with default values are omitted, so that adding an option does not change the string. The path of the gain
-    reference is omitted too, but not whether it is applied.
+    Options that have their default values, or that affect no byte with the other options, are omitted, so that adding
+    an option does not change the string. The path of the gain reference is omitted too, but not whether it is applied.
     """
     chosen = {field.name: getattr(rendering, field.name) for field in fields(rendering) if field.name != "gain"}
     defaults = {field.name: field.default for field in fields(rendering)} | {"dtype": rendering.default_dtype}
-    chosen["dtype"] = rendering.dtype or rendering.default_dtype
-    chosen["apply_gain"] = rendering.apply_gain or rendering.multiplies_gain
+    is_multiplied = rendering.apply_gain or rendering.multiplies_gain
+    chosen["apply_gain"] = is_multiplied
+    chosen["gain_convention"] = rendering.unusual_convention if is_multiplied else None
+    # multiplied fractions are always float32
+    chosen["dtype"] = (not rendering.apply_gain and rendering.dtype) or rendering.default_dtype
+    if rendering.dose_per_fraction is None:
+        chosen["dose"] = None
+    else:
+        chosen["grouping"] = defaults["grouping"]
     return " ".join(f"{name}={value!r}" for name, value in chosen.items() if value != defaults[name])
 
 

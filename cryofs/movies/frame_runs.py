@@ -41,7 +41,7 @@ class FrameRuns:
         self._movie = movie
         self._frames = frames
         self.name = movie.name
-        self.identity: Hashable = (*movie.identity, frames)
+        self.identity: tuple[Hashable, ...] = (*movie.identity, frames)
 
     @property
     def decodes_at_once(self) -> int:

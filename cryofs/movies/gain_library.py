@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryofs.error_hints import reason_of
-from cryofs.errors import CryofsError, FormatError, GainError
+from cryofs.errors import CryofsError, DamagedError, FormatError, GainError
 from cryofs.formats import mrc
 from cryofs.formats.archive_names import GAIN_REFERENCE, is_reference_name
+from cryofs.formats.record import Gain, Rounding
 from cryofs.kernels.from_counts import Arithmetic, GainReference
 from cryofs.movies import gain_kinds
 from cryofs.movies.mrc import MrcMovie
@@ -29,6 +30,12 @@ from cryofs.storage.file_state import FileState, is_still, state_of
 _MAX_DETAIL = 1 << 30
 # Type of the extended header of a reference whose arithmetic is not SINGLE: the detail, as little-endian float32.
 _EXTENDED_TYPES = {Arithmetic.DOUBLE: "CFGD", Arithmetic.RECIPROCAL: "CFGR"}
+# Arithmetic of integer values by the rounding in a record.
+ROUNDINGS: dict[Rounding, Arithmetic] = {
+    "even": Arithmetic.ROUNDED,
+    "up": Arithmetic.ROUNDED_UP,
+    "down": Arithmetic.TRUNCATED,
+}
 # Prefix of the first label of an estimated reference, and the offset of that label.
 _LABEL = "cryofs gain reference"
 _LABEL_PLACE = 224
@@ -238,6 +245,21 @@ class GainLibrary:
             f"{name}: its gain reference (sha256 {sha256[:8]}...) is missing or changed; "
             f"restore the right {GAIN_REFERENCE} in the archive"
         )
+
+    def of_movie(self, wanted: Gain, shape: tuple[int, int], folder: Path, name: str) -> GainReference:
+        """Return the gain reference of a record, with the scale and rounding of the movie called `name` in `folder`.
+
+        Raises
+        ------
+        GainError
+            No file from the folder upwards has the recorded content.
+        DamagedError
+            Its size is not that of the frames.
+        """
+        reference = self.get(wanted.sha256, folder, name)
+        if reference.shape != shape:
+            raise DamagedError(f"wrong size of the gain reference (expected {shape}, got {reference.shape})")
+        return reference if wanted.rounding is None else reference.scaled(ROUNDINGS[wanted.rounding], wanted.scale)
 
     def preload(self, folder: Path) -> None:
         """Load the nearest valid reference of a folder, if any, so that readers do not wait for it."""

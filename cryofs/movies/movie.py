@@ -96,8 +96,11 @@ class Movie(ABC):
         Sizes of the MRC file.
     identity : tuple
         Identifies the content; decoded frames are cached under it.
+    units_are_frames : bool
+        Whether the frames of the layout are those of a movie, and not just units of equal size.
     """
 
+    units_are_frames: bool = True
     name: str
     layout: Layout
     identity: tuple[Hashable, ...]
@@ -140,6 +143,18 @@ class Movie(ABC):
     @abstractmethod
     def close(self) -> None:
         """Close the file."""
+
+    def follow_content(self, on_change: Callable[[], None]) -> None:
+        """Continue to read the file if only its ctime moves and its directories stay the same.
+
+        For kinds without checksums; those with checksums recognise other bytes.
+
+        Parameters
+        ----------
+        on_change : callable
+            Called when the ctime has moved and the directories are the same.
+        """
+        return
 
     def row_block(self, row: int) -> range | None:
         """Return the row block that contains a row, or None if only whole frames can be decoded."""

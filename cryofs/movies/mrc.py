@@ -14,7 +14,7 @@ from cryofs.formats.archive_names import MOVIE_SUFFIXES
 from cryofs.formats.mrc import Layout, MrcHeader
 from cryofs.movies.movie import InMemoryFrame, Movie
 from cryofs.movies.provider import Appearance, OpenContext, Provider, ShowOptions, Summary
-from cryofs.movies.source import ReadRows, SourceMovie
+from cryofs.movies.source import ReadRows, SourceMovie, StatSource
 from cryofs.storage.byte_source import LocalFile
 
 
@@ -38,7 +38,7 @@ class MrcMovie(SourceMovie):
         self,
         path: Path,
         max_extended_header: int = mrc.MAX_EXTENDED_HEADER_BYTES,
-        source: LocalFile | None = None,
+        source: StatSource | None = None,
     ):
         self.name = str(path)
         self.path = path

@@ -134,6 +134,10 @@ class NormalisedMovie(Movie):
         """Return no bytes, because the virtual file ends with its frames."""
         return b""
 
+    def follow_content(self, on_change: Callable[[], None]) -> None:
+        """Continue to read the movie of counts if only the ctime of its file moves."""
+        self._counts.follow_content(on_change)
+
     def close(self) -> None:
         """Close the file."""
         self._counts.close()

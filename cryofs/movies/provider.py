@@ -16,7 +16,7 @@ from cryofs.movies.eer_findings import Findings
 from cryofs.movies.eer_rendering import Rendering
 from cryofs.movies.movie import Movie
 from cryofs.movies.mrc_facts import mrc_description
-from cryofs.storage.byte_source import LocalFile
+from cryofs.storage.byte_source import ByteSource, LocalFile
 from cryofs.system.resources import usable_cores
 
 if TYPE_CHECKING:
@@ -145,6 +145,10 @@ class OpenContext:
         Returns the `Findings` of an open file.
     reference : callable
         Returns the gain reference in a folder or above it for TIFF movies of other programs, or None.
+    limited : callable
+        Returns a source of the same bytes that limits the time of each read, for reads while frames are decoded.
+    shows_bytes : bool
+        Whether a packed file is opened for its bytes, which need not be a movie.
     """
 
     gains: "GainLibrary"
@@ -154,6 +158,8 @@ class OpenContext:
     index: Callable[["Provider[Any, Any]", LocalFile], Any] = lambda provider, source: provider.read_index(source)
     findings: Callable[[LocalFile], Findings] = lambda source: Findings(source.name)
     reference: Callable[[Path], Path | None] = lambda folder: None
+    limited: Callable[[LocalFile], ByteSource] = lambda source: source
+    shows_bytes: bool = False
 
 
 class Provider(ABC, Generic[M, I]):
@@ -183,6 +189,12 @@ class Provider(ABC, Generic[M, I]):
         Whether `damage` may be slow, so that commands limit its time and `identify` does not read the file.
     has_details : bool
         Whether `details` returns any items.
+    is_unpackable : bool
+        Whether compress can archive the movie in the file in place of the file.
+    is_surveyed : bool
+        Whether the index takes reading the whole file: mounts keep it, and let readers wait for `survey`.
+    index_type : type
+        What `survey` returns; the index of a mount stores it with msgspec.
     applies_reference : bool
         Whether the bytes depend on a gain reference: the one that `gain` names, or else the one that
         `OpenContext.reference` finds. Without either the movie is not shown.
@@ -199,6 +211,9 @@ class Provider(ABC, Generic[M, I]):
     is_rendered: bool = False
     checks_take_time: bool = False
     has_details: bool = False
+    is_unpackable: bool = False
+    is_surveyed: bool = False
+    index_type: Any = None
     applies_reference: bool = False
 
     @property
@@ -251,6 +266,18 @@ class Provider(ABC, Generic[M, I]):
     def is_shown(self, metadata: M, options: ShowOptions) -> bool:
         """Return True if an intact file is shown as this kind."""
         return True
+
+    def survey(self, source: ByteSource) -> I:
+        """Return the index of a file of a kind that is surveyed; errors as of `probe`."""
+        raise NotImplementedError
+
+    def needs_survey(self, metadata: M) -> bool:
+        """Return True if the size of the movie is known only from the index of a kind that is surveyed."""
+        return False
+
+    def surveyed(self, index: I) -> M:
+        """Return the metadata of a file of a kind that is surveyed from its index."""
+        raise NotImplementedError
 
     @abstractmethod
     def appearance(self, metadata: M, options: ShowOptions) -> Appearance:
@@ -313,37 +340,3 @@ class Provider(ABC, Generic[M, I]):
     @abstractmethod
     def summarize(self, path: Path) -> Summary | None:
         """Return the facts for the report of an archive, or None to omit the file; decode no frame."""
-
-
-class FolderProvider(ABC):
-    """A file that a mount adds to each folder that contains movies of a kind.
-
-    Attributes
-    ----------
-    key : str
-        See `Provider.key`.
-    name : str
-        Name of the shown file.
-    made_of : Provider
-        Kind of movie. The first intact file of this kind in the folder determines the shown file.
-    """
-
-    key: str
-    name: str
-    made_of: Provider[Any, Any]
-
-    @abstractmethod
-    def stored_at(self, options: ShowOptions) -> Path | None:
-        """Return the file whose attributes are shown, or None to show nothing."""
-
-    @abstractmethod
-    def size(self, metadata: Any, options: ShowOptions) -> int:
-        """Return the size of the shown file in bytes."""
-
-    @abstractmethod
-    def open(self, metadata: Any, context: OpenContext) -> Movie:
-        """Open the shown file; `metadata` is that of the first intact file."""
-
-    @abstractmethod
-    def bytes_key(self, options: ShowOptions) -> str:
-        """Return a key that identifies the bytes of the file; see `Provider.bytes_key`."""

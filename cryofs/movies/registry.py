@@ -17,18 +17,20 @@ from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.eer_gain_reference import EER_GAIN
 from cryofs.movies.eer_provider import EER
 from cryofs.movies.eer_rendering import Rendering
+from cryofs.movies.folder_provider import FolderProvider
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.movie import Movie
 from cryofs.movies.mrc import MRC
 from cryofs.movies.normalised import NORMALISED
-from cryofs.movies.provider import FolderProvider, InfoOptions, OpenContext, Provider, ShowOptions, Stored, Summary
+from cryofs.movies.packed import PACKED
+from cryofs.movies.provider import InfoOptions, OpenContext, Provider, ShowOptions, Stored, Summary
 from cryofs.movies.source import SourceMovie
 from cryofs.movies.tiff import TIFF
 from cryofs.storage.byte_source import LocalFile
 
 AnyProvider = Provider[Any, Any]
 
-PROVIDERS: tuple[AnyProvider, ...] = (COUNTS, ARCHIVED, EER, NORMALISED, TIFF, MRC)
+PROVIDERS: tuple[AnyProvider, ...] = (COUNTS, ARCHIVED, PACKED, EER, NORMALISED, TIFF, MRC)
 FOLDER_PROVIDERS: tuple[FolderProvider, ...] = (EER_GAIN,)
 
 
@@ -37,10 +39,14 @@ def providers_of(name: str) -> tuple[AnyProvider, ...]:
     last = name.rfind(".")
     if last <= 0 or name[0] == ".":
         return ()
-    table = _by_suffix(PROVIDERS)
     # suffixes have at most two dots; without a second dot this slice is the last character, which is not a suffix
-    longest = name[name.rfind(".", 0, last) :].lower()
-    return table.get(longest) or table.get(name[last:].lower(), ())
+    return _of_suffix(PROVIDERS, name[name.rfind(".", 0, last) :], name[last:])
+
+
+@lru_cache(maxsize=1024)
+def _of_suffix(providers: tuple[AnyProvider, ...], longest: str, last: str) -> tuple[AnyProvider, ...]:
+    table = _by_suffix(providers)
+    return table.get(longest.lower()) or table.get(last.lower(), ())
 
 
 def shown_name(stored: str) -> str | None:
@@ -84,6 +90,11 @@ def comes_with_references(stored: str) -> bool:
 def rendered_name(stored: str) -> str | None:
     """Return the name of the movie that compress can render from a file of this name, or None."""
     return next((provider.shown_name(stored) for provider in providers_of(stored) if provider.is_rendered), None)
+
+
+def unpackable_name(stored: str) -> str | None:
+    """Return the name of the movie that compress can unpack from a file of this name, or None."""
+    return next((provider.shown_name(stored) for provider in providers_of(stored) if provider.is_unpackable), None)
 
 
 def open_rendered(path: Path, rendering: Rendering, eer_gains: EerGains) -> SourceMovie:

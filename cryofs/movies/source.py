@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 
 from cryofs.errors import ChangedError
 from cryofs.formats import mrc
-from cryofs.formats.record import Rendered
+from cryofs.formats.record import Packed, Rendered
 from cryofs.movies.movie import Movie
+from cryofs.movies.unpacked import UnpackedSource
 from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.file_state import is_still, state_of
 
 if TYPE_CHECKING:
     from cryofs.movies.eer_gain import EerGains
 
+StatSource = LocalFile | UnpackedSource
 ReadRows = Callable[[int, NDArray[np.uint8]], None]
 
 
@@ -29,12 +31,12 @@ class SourceMovie(Movie):
     ----------
     path : Path
         The file.
-    source : LocalFile
-        The open file.
+    source : LocalFile or UnpackedSource
+        Bytes of the open file, or of the movie in an open packed file.
     """
 
     path: Path
-    source: LocalFile
+    source: StatSource
 
     @property
     def stat(self) -> os.stat_result:
@@ -59,6 +61,21 @@ class SourceMovie(Movie):
     def rendered(self) -> Rendered | None:
         """Facts for the record about the file from which the movie is rendered; None if the movie is not rendered."""
         return None
+
+    @property
+    def packed(self) -> Packed | None:
+        """Facts for the record about the packed file that held the movie; None for others."""
+        return None
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Size of the temporary file that the open movie needs."""
+        return 0
+
+    @property
+    def source_bytes(self) -> int:
+        """Size of the original, or of the EER file that the movie is rendered from."""
+        return self.layout.total_bytes if self.rendered is None else self.stat.st_size
 
     @property
     def source_summary(self) -> str | None:

@@ -158,9 +158,18 @@ class ForeignMovie(Movie):
         """Return no bytes, because the virtual file ends with its frames."""
         return b""
 
+    def follow_content(self, on_change: Callable[[], None]) -> None:
+        """Continue to read the file if only its ctime moves and its directories stay the same."""
+        expected = tiff_movie.content_digest(self.source, self.index)
+        self.source.follow_content(expected, _content_digest, on_change)
+
     def close(self) -> None:
         """Close the file."""
         self.source.close()
+
+
+def _content_digest(source: LocalFile) -> str:
+    return tiff_movie.content_digest(source, tiff_movie.read_index(source))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ A holder makes its file first and looks for others then, so of two that begin at
 """
 
 import contextlib
+import errno
 import fcntl
 import functools
 import io
@@ -30,11 +31,13 @@ import msgspec
 
 from cryofs.errors import ArchiveError
 from cryofs.storage import changes
-from cryofs.storage.atomic_file import OWN_PREFIX, naming, no_locks
+from cryofs.storage.atomic_file import OWN_PREFIX, naming
 
 LOCK_NAME = OWN_PREFIX + "lock"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _MACHINE_ID = Path("/etc/machine-id")
+# ENOLCK: NFS without a lock service.
+_NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 # A holder's file before it is locked and complete.
 _NEW = "."
 
@@ -45,6 +48,7 @@ class Activity(StrEnum):
     MOUNT = "writable mount"
     INGEST = "cryofs ingest"
     COMPRESS = "cryofs compress"
+    WORKER = "worker process of cryofs compress"
     ADOPT = "cryofs adopt"
     RECOMPRESS = "cryofs recompress"
 
@@ -141,6 +145,11 @@ def holders(archive: Path) -> list[Holder]:
     return [found.holder for found in living if found.holder is not None]
 
 
+def is_of_this_boot(holder: Holder) -> bool:
+    """Return True if a holder was started on this machine, since its last start."""
+    return holder.boot == _boot_id()
+
+
 def _refusal(archive: Path, found: _Found) -> str:
     place = found.path.parent.parent
     if found.holder is None:
@@ -148,7 +157,7 @@ def _refusal(archive: Path, found: _Found) -> str:
     text = f"{archive}: in use by {found.holder.text}"
     if place != archive:
         text += f", which works on {place}"
-    if found.holder.boot == _boot_id():
+    if is_of_this_boot(found.holder):
         return f"{text}; wait until it ends, or stop it"
     return f"{text}; wait until it ends, or pass --break-lock if it no longer runs"
 
@@ -222,6 +231,9 @@ def _make_folder(archive: Path, folder: Path) -> None:
     except FileExistsError:
         if folder.is_symlink() or not folder.is_dir():
             raise ArchiveError(f"{folder}: not a folder; remove it") from None
+    except OSError as error:
+        # whoever may not do this may not change the archive
+        raise OSError(error.errno, os.strerror(error.errno or 0), str(archive)) from error
     else:
         # whoever may change the archive may lock it
         with contextlib.suppress(OSError):
@@ -233,7 +245,7 @@ def _lock(file: io.BufferedIOBase) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        if not no_locks(error):
+        if error.errno not in _NO_LOCKS:
             raise
 
 
@@ -272,7 +284,7 @@ def _in_folder(folder: Path) -> Iterator[_Found]:
 
 def _is_over(found: _Found, *, break_lock: bool) -> bool:
     """Return True if a holder no longer counts, and remove its file."""
-    is_elsewhere = found.holder is not None and found.holder.boot != _boot_id()
+    is_elsewhere = found.holder is not None and not is_of_this_boot(found.holder)
     if _lives(found) and not (break_lock and is_elsewhere):
         return False
     # others remove it as well, or the archive above belongs to another user
@@ -286,7 +298,7 @@ def _lives(found: _Found) -> bool:
     holder = found.holder
     if holder is None:
         return found.path.exists()
-    if holder.boot != _boot_id():
+    if not is_of_this_boot(holder):
         # this machine has been started again since
         same_machine = (holder.host, holder.machine) == (socket.gethostname(), _machine_id())
         return not (same_machine and holder.machine)

@@ -1,29 +1,31 @@
 """Create files atomically: either a complete file appears, or none.
 
-The caller writes a draft under a hidden name in the folder of the target, syncs and checks it, and renames it to the
-target; then the folder is synced. A kill at any time leaves the old file or the new one, and possibly a draft, which
-the next run removes. The process that writes a draft locks it, so that two runs into the same archive do not remove
-each other's drafts. On a file system without locks, drafts of killed runs remain.
+The caller writes a draft under a hidden name in the folder of the target, syncs and checks the draft, and renames it to
+the target; then the folder is synced. A kill at any time leaves the old file or the new one, and possibly a draft that
+a later run removes. The name of a draft contains the host and the process that writes it, so that runs into the same
+archive do not remove each other's drafts, on whatever host they are (`cryofs.storage.ownership`).
 """
 
 import contextlib
 import errno
-import fcntl
 import io
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from cryofs.storage import changes
+from cryofs.storage import changes, ownership
 
 # Prefix of internal files: drafts, checksums, journals, locks, indexes. Mounts hide them.
 OWN_PREFIX = ".cryofs-"
 # Prefix of files that are being written; each gets its final name when it is complete.
 DRAFT_PREFIX = OWN_PREFIX + "draft-"
 
-_NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class NoHardLinksError(OSError):
+    """The file system has no hard links, so a name cannot be given to one of several files only."""
 
 
 class Draft:
@@ -32,7 +34,12 @@ class Draft:
     def __init__(self, target: Path):
         self.target = target
         with naming(target):
-            self.path, self.file = _create(target.parent)
+            self.path = draft_path(target)
+            try:
+                self.file = changes.disk.create(self.path)
+            except BaseException:
+                forget(self.path)
+                raise
 
     def clear(self) -> None:
         """Remove all written bytes, to start again."""
@@ -57,14 +64,24 @@ class Draft:
             sync_folder(self.target.parent)
 
     def publish_new(self) -> None:
-        """Rename the file to its final name; raise FileExistsError if the name already exists."""
+        """Give the file the final name, if no other process gives it to another file at the same time.
+
+        Raises
+        ------
+        FileExistsError
+            The name already exists.
+        NoHardLinksError
+            The file system has no hard links.
+        """
         try:
             changes.disk.link(self.path, self.target)
-        except OSError:
-            # without hard links, two simultaneous runs are not detected
-            if self.target.exists():
-                raise FileExistsError(str(self.target)) from None
-            changes.disk.move(self.path, self.target)
+        except FileExistsError:
+            raise
+        except OSError as error:
+            if error.errno in _FULL:
+                raise
+            # rclone returns EIO
+            raise NoHardLinksError(str(self.target)) from error
         sync_folder(self.target.parent)
 
 
@@ -77,10 +94,21 @@ def draft(target: Path) -> Iterator[Draft]:
             yield made
     finally:
         changes.disk.remove(made.path, missing_ok=True)
+        forget(made.path)
+
+
+def draft_path(target: Path) -> Path:
+    """Return a new name for a draft of a target, which is in use until it is passed to `forget`."""
+    return target.with_name(DRAFT_PREFIX + ownership.new_name())
+
+
+def forget(draft: Path) -> None:
+    """Record that a draft was renamed or removed."""
+    ownership.release(draft.name.removeprefix(DRAFT_PREFIX))
 
 
 def write_file(target: Path, data: bytes, *, new: bool = False) -> None:
-    """Write a whole file durably, replacing any existing file; with `new`, raise FileExistsError instead."""
+    """Write a whole file durably, replacing any existing file; with `new`, raise the errors of `publish_new`."""
     with naming(target), draft(target) as made:
         made.file.write(data)
         made.sync()
@@ -90,12 +118,24 @@ def write_file(target: Path, data: bytes, *, new: bool = False) -> None:
             made.publish()
 
 
+def unnamed_file(folder: Path) -> io.BufferedRandom:
+    """Create a file in a folder that has no name there, so that its bytes are freed when it is closed."""
+    with naming(folder):
+        path = draft_path(folder / "unnamed")
+        try:
+            file = changes.disk.create(path)
+            changes.disk.remove(path)
+        finally:
+            forget(path)
+    return file
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with naming(folder):
-            changes.disk.sync(descriptor)
+            changes.disk.sync_names(descriptor, folder)
     finally:
         os.close(descriptor)
 
@@ -106,10 +146,15 @@ def naming(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        named = error.filename is not None and DRAFT_PREFIX not in str(error.filename)
+        named = error.filename is not None and not _is_internal(str(error.filename))
         if not named and error.errno is not None:
             raise OSError(error.errno, os.strerror(error.errno), str(target)) from error
         raise
+
+
+def _is_internal(name: str) -> bool:
+    """Return True for the name of a draft or of a lock."""
+    return DRAFT_PREFIX in name or (OWN_PREFIX in name and name.endswith("-lock"))
 
 
 def regular_file(path: Path) -> os.stat_result | None:
@@ -134,50 +179,13 @@ def folds_case(folder: Path) -> bool:
 
 
 def remove_stale_drafts(folder: Path) -> None:
-    """Remove the drafts that killed runs left in a folder."""
+    """Remove the drafts that ended runs left in a folder; drafts that may be in use are left for a day."""
     for path in folder.glob(DRAFT_PREFIX + "*"):
-        # links cannot be locked, but exist only for a moment; a run whose link is removed reports an error
-        if path.is_symlink():
-            changes.disk.remove(path, missing_ok=True)
-            continue
-        with contextlib.suppress(OSError), _opened(path) as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            changes.disk.remove(path)
+        with contextlib.suppress(OSError):
+            if is_stale(path):
+                changes.disk.remove(path)
 
 
-def _opened(path: Path) -> io.BufferedReader | io.BufferedRandom:
-    """Open a draft of another run for locking; read-only if the draft is already read-only."""
-    try:
-        return changes.disk.open_locked(path)
-    except PermissionError:
-        return path.open("rb")
-
-
-def _create(folder: Path) -> tuple[Path, io.BufferedRandom]:
-    while True:
-        path = folder / (DRAFT_PREFIX + secrets.token_hex(8))
-        file = changes.disk.create(path)
-        try:
-            lock(file)
-        except BaseException:
-            file.close()
-            changes.disk.remove(path, missing_ok=True)
-            raise
-        # another run may have removed the new file as a stale draft before it was locked
-        if path.exists():
-            return path, file
-        file.close()
-
-
-def lock(file: io.BufferedIOBase) -> None:
-    """Wait for the lock of a file; return immediately on a file system without locks."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
-    except OSError as error:
-        if not no_locks(error):
-            raise
-
-
-def no_locks(error: OSError) -> bool:
-    """Return True if an error means that the file system does not support locks."""
-    return error.errno in _NO_LOCKS
+def is_stale(draft: Path) -> bool:
+    """Return True if no run uses a draft any more; raise OSError if it is gone."""
+    return ownership.is_stale(draft.name.removeprefix(DRAFT_PREFIX), draft.lstat().st_mtime)

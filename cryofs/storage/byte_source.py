@@ -8,7 +8,7 @@ have no file position, so threads may share them.
 import copy
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from cryofs.errors import ChangedError, DamagedError
 from cryofs.storage.file_state import FileState, is_open_still, state_of
+from cryofs.storage.followed_content import FollowedContent
 
 
 class ByteSource(ABC):
@@ -112,6 +113,7 @@ class LocalFile(ByteSource):
         self.name = name
         self._is_owned = is_owned
         self._can_read_cached = True
+        self._content: FollowedContent | None = None
         try:
             self.stat = os.fstat(descriptor)
         except BaseException:
@@ -128,12 +130,14 @@ class LocalFile(ByteSource):
     def read(self, size: int, offset: int) -> bytes:
         """Return `size` bytes at `offset`, fewer only at the end of the file."""
         data = self._pread(self.descriptor, size, offset)
-        if len(data) in (0, size):
-            return data
-        pieces = [data]
-        while (missing := size - sum(map(len, pieces))) and pieces[-1]:
-            pieces.append(self._pread(self.descriptor, missing, offset + size - missing))
-        return b"".join(pieces)
+        if len(data) not in (0, size):
+            pieces = [data]
+            while (missing := size - sum(map(len, pieces))) and pieces[-1]:
+                pieces.append(self._pread(self.descriptor, missing, offset + size - missing))
+            data = b"".join(pieces)
+        if self._content is not None:
+            self._content.record(offset, data)
+        return data
 
     def read_into(self, memory: memoryview, offset: int) -> int:
         """Fill contiguous memory from `offset`; return the number of bytes read, fewer only at the end of the file."""
@@ -141,6 +145,8 @@ class LocalFile(ByteSource):
         done = 0
         while done < len(target) and (count := self._preadv(self.descriptor, [target[done:]], offset + done)):
             done += count
+        if self._content is not None:
+            self._content.record(offset, target[:done])
         return done
 
     def read_cached(self, size: int, offset: int) -> NDArray[np.uint8] | None:
@@ -162,7 +168,22 @@ class LocalFile(ByteSource):
 
     def is_unchanged(self) -> bool:
         """Return True if the file has not been written to since it was opened."""
+        if self._content is not None:
+            return self._content.is_same(os.fstat(self.descriptor))
         return is_open_still(self.descriptor, self.stat)
+
+    def follow_content(
+        self, expected: str, digest: "Callable[[LocalFile], str]", on_change: Callable[[], None]
+    ) -> None:
+        """Let the file count as unchanged if only its ctime moves and its content is the same.
+
+        Parameters are those of `FollowedContent`.
+        """
+        # otherwise `expected` may be that of another content
+        if state_of(os.fstat(self.descriptor)) == self.identity:
+            plain = copy.copy(self)
+            plain._is_owned = False
+            self._content = FollowedContent(plain, expected, digest, on_change)
 
     def first_bytes(self, size: int) -> Self:
         """Return a source of the first `size` bytes, valid until this source is closed."""

@@ -1,5 +1,7 @@
 """All system calls that create, rename, remove and sync files and folders of an archive.
 
+What a file system cannot store, such as permissions on exFAT, is left out with a notice; all other errors are raised.
+
 Other modules use `changes.disk`, so that a test can replace it with a recorder and determine the content of the storage
 after a power failure at any moment. Callers write bytes to the files that `create` returns.
 """
@@ -8,8 +10,10 @@ import errno
 import io
 import os
 import shutil
+import stat
 from pathlib import Path
 
+from cryofs.storage import lacking
 from cryofs.system import file_calls, renaming
 
 
@@ -20,13 +24,16 @@ class Disk:
         """Create a file and return it, open for writing; raise FileExistsError if the name already exists."""
         return path.open("x+b")
 
-    def open_locked(self, path: Path) -> io.BufferedRandom:
-        """Open a file for writing to lock it, because NFS does not lock files that are open for reading."""
-        return path.open("r+b")
-
     def sync(self, descriptor: int) -> None:
         """Make the bytes of a file, or the names in a folder, durable."""
         os.fsync(descriptor)
+
+    def sync_names(self, descriptor: int, folder: Path) -> None:
+        """Make the names in an open folder durable, as far as the storage can."""
+        try:
+            self.sync(descriptor)
+        except OSError as error:
+            lacking.leave_out(lacking.FOLDER_SYNC, error, folder)
 
     def move(self, path: Path, target: Path) -> None:
         """Rename a file, replacing any file with the new name."""
@@ -77,16 +84,22 @@ class Disk:
         os.rmdir(name, dir_fd=folder)
 
     def set_mode(self, file: Path | int, mode: int) -> None:
-        """Set the permission bits of a file or folder."""
-        os.chmod(file, mode)  # noqa: PTH101 - also of open files
+        """Set the permission bits of a file or folder, as far as the storage keeps any."""
+        try:
+            os.chmod(file, mode)  # noqa: PTH101 - also of open files
+        except OSError as error:
+            lacking.leave_out(lacking.MODES, error, file)
 
     def set_owner(self, descriptor: int, user: int, group: int) -> None:
         """Set the owner of an open file."""
         os.fchown(descriptor, user, group)
 
     def set_times(self, file: Path | int, atime_ns: int, mtime_ns: int) -> None:
-        """Set the access and modification times of a file or folder."""
-        os.utime(file, ns=(atime_ns, mtime_ns))
+        """Set the access and modification times of a file or folder, as far as the storage lets users set them."""
+        try:
+            os.utime(file, ns=(atime_ns, mtime_ns))
+        except OSError as error:
+            lacking.leave_out(lacking.TIMES, error, file)
 
     def set_attribute(self, descriptor: int, name: str, value: bytes) -> None:
         """Set an extended attribute of an open file."""
@@ -149,8 +162,15 @@ class Disk:
         file_calls.set_times_of(descriptor, atime_ns, mtime_ns)
 
     def copy_attributes(self, source: Path, target: Path) -> None:
-        """Copy the mode, times and extended attributes of a folder to another folder."""
-        shutil.copystat(source, target)
+        """Copy the mode, times and extended attributes of a folder to another, as far as the storage keeps them."""
+        try:
+            shutil.copystat(source, target)
+        except OSError as error:
+            if not lacking.is_unsupported(error):
+                raise
+            found = source.stat()
+            self.set_times(target, found.st_atime_ns, found.st_mtime_ns)
+            self.set_mode(target, stat.S_IMODE(found.st_mode))
 
 
 # Callers must use `changes.disk` and not keep a reference to its value, because tests replace it.

@@ -17,6 +17,7 @@ from pathlib import Path
 from cryofs.errors import ArchiveError, CryofsError, DamagedError
 from cryofs.storage import locked_file
 from cryofs.storage.checksum_lines import BadLine, Lines, Seen, parse
+from cryofs.storage.coarse_times import is_same_time
 
 LIST_NAME = ".cryofs-sha256"
 
@@ -74,12 +75,6 @@ def is_copy_with(path: Path, sha256: str) -> bool:
     return sha256 in load(path.parent).copied(path.name)
 
 
-def is_seen(path: Path, found: os.stat_result) -> bool:
-    """Return True if an ingestion recorded the checksum of a file in this state."""
-    seen = load(path.parent).seen.get(path.name)
-    return seen is not None and seen[:4] == Seen.of(found, is_copy=False)[:4]
-
-
 def set_seen(path: Path, sha256: str, found: os.stat_result) -> None:
     """Record the checksum and state of a file of the archive; the change is durable on return."""
 
@@ -134,6 +129,11 @@ class ListReader:
     def recorded(self, target: Path) -> str | None:
         """Return the recorded checksum of a file, or None if the list of its folder has no line for the file."""
         return self._lines(target.parent).sums.get(target.name)
+
+    def is_seen(self, path: Path, found: os.stat_result) -> bool:
+        """Return True if an ingestion recorded the checksum of a file in this state."""
+        seen = self._lines(path.parent).seen.get(path.name)
+        return seen is not None and seen[:4] == Seen.of(found, is_copy=False)[:4]
 
     def replacing(self, target: Path, sha256: str | None = None) -> contextlib.AbstractContextManager[None]:
         """Remove the line of a file that the caller replaces in the context; see the function `replacing`."""
@@ -234,13 +234,18 @@ def _enter(folder: Path, entries: Mapping[str, _Entry], gone: list[str], lines: 
             except FileNotFoundError:
                 gone.append(name)
                 continue
-            if _identity(found) != entry.file:
+            if not _is_same(folder, entry.file, _identity(found)):
                 continue
         lines.set(name, entry.sha256, entry.seen)
 
 
 def _identity(found: os.stat_result) -> tuple[int, int, int, int]:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _is_same(folder: Path, before: tuple[int, int, int, int], now: tuple[int, int, int, int]) -> bool:
+    """Return True if a file is the same; storage may round its time after the file was closed."""
+    return before[:3] == now[:3] and is_same_time(now[3], before[3], folder)
 
 
 def _list_state(folder: Path) -> tuple[int, ...] | None:

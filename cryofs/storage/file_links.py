@@ -1,10 +1,9 @@
 """Create symbolic and hard links atomically, under a draft name that is then renamed."""
 
-import secrets
 from pathlib import Path
 
 from cryofs.storage import changes
-from cryofs.storage.atomic_file import DRAFT_PREFIX, naming, sync_folder
+from cryofs.storage.atomic_file import draft_path, forget, naming, sync_folder
 
 
 def make_link(target: Path, text: Path, *, overwrite: bool = False) -> bool:
@@ -19,10 +18,13 @@ def make_link(target: Path, text: Path, *, overwrite: bool = False) -> bool:
         return False
     if not overwrite and target.exists() and not target.is_symlink():
         raise FileExistsError(f"{target}: already exists and is not a symbolic link; rename or remove it")
-    made = _draft_name(target)
-    with naming(target):
-        changes.disk.link_to(text, made)
-    _publish(made, target)
+    made = draft_path(target)
+    try:
+        with naming(target):
+            changes.disk.link_to(text, made)
+        _publish(made, target)
+    finally:
+        forget(made)
     return True
 
 
@@ -34,13 +36,12 @@ def link_file(first: Path, target: Path) -> None:
     OSError
         The file system does not support hard links, or the file has the maximum number of links.
     """
-    made = _draft_name(target)
-    changes.disk.link(first, made)
-    _publish(made, target)
-
-
-def _draft_name(target: Path) -> Path:
-    return target.with_name(DRAFT_PREFIX + secrets.token_hex(8))
+    made = draft_path(target)
+    try:
+        changes.disk.link(first, made)
+        _publish(made, target)
+    finally:
+        forget(made)
 
 
 def _publish(made: Path, target: Path) -> None:

@@ -1,5 +1,7 @@
 """Create the folders of an archive durably."""
 
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,6 +48,24 @@ def _make_folder(folder: Path, on_made: Callable[[Path], object]) -> None:
         raise ArchiveError(f"{folder}: expected a folder, got {what}; rename or remove it") from error
     on_made(folder)
     sync_folder(folder.parent)
+
+
+def make_writable(folder: Path) -> int | None:
+    """Make a folder writable for its owner that an earlier run, or another one, made read-only like its original.
+
+    Returns
+    -------
+    int or None
+        The mode that the folder had, or None if it was not changed; then writing a file reports the error.
+    """
+    if os.access(folder, os.W_OK | os.X_OK):
+        return None
+    try:
+        mode = stat.S_IMODE(folder.stat().st_mode)
+        changes.disk.set_mode(folder, mode | stat.S_IRWXU)
+    except OSError:
+        return None
+    return mode
 
 
 def copy_times(source: Path, target: Path) -> None:

@@ -65,6 +65,11 @@ def is_held(descriptor: int) -> bool:
     return fcntl.fcntl(descriptor, fcntl.F_GETLEASE) == fcntl.F_WRLCK
 
 
+def _has_writer(descriptor: int) -> bool:
+    """Return True if a program waits to open a leased file for writing; one that will only read does not matter."""
+    return fcntl.fcntl(descriptor, fcntl.F_GETLEASE) == fcntl.F_UNLCK
+
+
 def release(descriptor: int) -> None:
     """End a lease before the file is closed, so that programs that wait to open the file can continue."""
     fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
@@ -117,18 +122,18 @@ class LeaseUsers:
         """Raise ChangedError if the file changed, was replaced, or is being opened."""
         if state_of(os.fstat(self._descriptor)) != self._state or not is_still(self._path, self._state):
             raise ChangedError(f"{self._path}: changed or replaced since it was read; retry later")
-        if self._is_leased and not is_held(self._descriptor):
+        if self._is_leased and _has_writer(self._descriptor):
             raise ChangedError(f"{self._path}: opened by another program; retry later")
 
     def switch(self) -> None:
         """Do nothing: programs that read the file continue to do so."""
 
     def use(self) -> Use:
-        """Return whether a program has the file open, or has begun to open it before it lost its name."""
+        """Return whether a program has the file open for writing, or began to open it before it lost its name."""
         if not self._is_leased:
             return Use.UNKNOWN
         time.sleep(_OPENING_SECONDS)
-        return Use.FREE if is_held(self._descriptor) else Use.IN_USE
+        return Use.IN_USE if _has_writer(self._descriptor) else Use.FREE
 
     def __enter__(self) -> Self:
         return self

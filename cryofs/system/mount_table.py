@@ -15,6 +15,8 @@ _LINE = re.compile(
     rb"- (?P<kind>[^ ]+) [^ ]* (?P<options>[^ ]*)"
 )
 _USER = re.compile(rb"\buser_id=(\d+)")
+# Links in a path, as the kernel limits them.
+_MOST_LINKS = 40
 # octal escapes of spaces and other characters in paths; a path cannot contain a zero byte
 _OCTAL = re.compile(rb"\\(?!000)([0-3][0-7]{2})")
 
@@ -79,6 +81,49 @@ def mount_of(path: Path, mounts: Iterable[Mount]) -> Mount | None:
     holding = (mount for mount in mounts if path.is_relative_to(mount.place))
     # the last mount on a mountpoint is the topmost
     return max(enumerate(holding), key=lambda each: (len(each[1].place.parts), each[0]), default=(0, None))[1]
+
+
+def resolved(path: Path, mounts: Iterable[Mount], kind: str) -> tuple[Path, Mount | None]:
+    """Resolve the links in an absolute path without accessing mounts of a type, which may be stale or stuck.
+
+    Returns
+    -------
+    path : Path
+        The path without links, up to the first part that is on a mount of this type.
+    mount : Mount or None
+        That mount, or None if the path is on no such mount.
+    """
+    tops = {mount.place: mount for mount in mounts}
+    # places in the table contain no links, so a path that begins with one of them needs no access to storage
+    if ".." not in path.parts and (mount := _innermost(path, tops, kind)):
+        return path, mount
+    found, left, links = Path("/"), list(reversed(path.parts[1:])), 0
+    while left:
+        name = left.pop()
+        place = found.parent if name == ".." else found / name
+        is_link = name != ".." and links < _MOST_LINKS and not _innermost(place, tops, kind)
+        target = _target(place) if is_link else None
+        if target is None:
+            found = place
+            continue
+        links += 1
+        found = Path("/") if target.is_absolute() else found
+        left += reversed([part for part in target.parts if part != "/"])
+    return found, _innermost(found, tops, kind)
+
+
+def _innermost(path: Path, tops: dict[Path, Mount], kind: str) -> Mount | None:
+    """Return the mount of a type with the longest path that contains a path."""
+    places = (place for place in (path, *path.parents) if place in tops and tops[place].kind == kind)
+    return tops[place] if (place := next(places, None)) else None
+
+
+def _target(place: Path) -> Path | None:
+    try:
+        return place.readlink()
+    except OSError:
+        # not a link, or missing
+        return None
 
 
 def is_remote(kind: str) -> bool:

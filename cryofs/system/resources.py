@@ -52,6 +52,22 @@ def memory_limits(root: Path = ROOT) -> dict[str, int]:
     return limits
 
 
+def task_limit(root: Path = ROOT) -> int | None:
+    """Return the smallest limit of processes and threads that applies to this process, or None if there is none.
+
+    Processes that run already count towards it.
+    """
+    groups = [
+        *_numbers(_group_files(root, "", "pids.max"), 1),
+        *_numbers(_group_files(root, "pids", "pids.max"), 1),
+    ]
+    limits = [first for first, *_ in groups]
+    with contextlib.suppress(OSError):
+        if (own := process_limit("Max processes", root)) is not None:
+            limits.append(own)
+    return min(limits, default=None)
+
+
 def _machine_memory(root: Path) -> int:
     """Return the memory of the machine in bytes, from /proc/meminfo or else from the C library."""
     for line in _lines(root / "proc/meminfo"):

@@ -9,6 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, Self
 
 from cryofs.errors import MountError
+from cryofs.system.resources import ROOT, task_limit
+
+# Threads that read files, with a time limit; more are started if files hang.
+READING_THREADS = 8
+# The main thread of libfuse and two that answer requests, the threads that load, prepare, index, check gain references,
+# watch the connection and wait for signals, and two processes of fusermount3.
+_OTHER_TASKS = 11
+# A limit of tasks above this number is not tried out.
+_AMPLE_TASKS = 1024
+_REMEDY = "reduce --jobs, or raise the limit (ulimit -u, TasksMax of a service, or pids.max of a control group)"
 
 
 class Pools(NamedTuple):
@@ -40,8 +50,47 @@ def started_pool(threads: int, name: str) -> ThreadPoolExecutor:
     except RuntimeError as error:
         together.abort()
         pool.shutdown(cancel_futures=True)
-        raise MountError(
-            f"cannot start {threads} threads for {name} ({error}); reduce --jobs, or raise the limit "
-            "(ulimit -u, or TasksMax of a service)"
-        ) from error
+        raise MountError(f"cannot start {threads} threads for {name} ({error}); {_REMEDY}") from error
     return pool
+
+
+def spare_threads(jobs: int, most: int) -> int:
+    """Return how many threads a mount may start besides those that it needs, at most `most`.
+
+    Parameters
+    ----------
+    jobs : int
+        Threads of each pool.
+
+    Raises
+    ------
+    MountError
+        The system does not allow the threads that the mount needs.
+    """
+    needed = 2 * jobs + READING_THREADS + _OTHER_TASKS
+    limit = task_limit(ROOT)
+    if limit is None or limit > _AMPLE_TASKS:
+        return most
+    # the limit counts tasks of other processes too, so only trying shows what is left
+    allowed = _startable(needed + most)
+    if allowed < needed:
+        raise MountError(f"a mount needs {needed} threads (the system allows {allowed} more); {_REMEDY}")
+    return allowed - needed
+
+
+def _startable(wanted: int) -> int:
+    """Return how many threads the system allows besides those that run, at most `wanted`."""
+    done = threading.Event()
+    threads: list[threading.Thread] = []
+    try:
+        for _ in range(wanted):
+            thread = threading.Thread(target=done.wait, daemon=True)
+            thread.start()
+            threads.append(thread)
+    except RuntimeError:
+        pass
+    finally:
+        done.set()
+    for thread in threads:
+        thread.join()
+    return len(threads)

@@ -72,7 +72,7 @@ class Root:
     def open(self, place: Path) -> LocalFile:
         """Open a regular file; raise OSError for any other file type."""
         with self.above(place) as folder:
-            source = LocalFile(os.open(place.name, _FILE, dir_fd=folder), self.name_of(place))
+            source = LocalFile(_open_file(place.name, folder), self.name_of(place))
         if not stat.S_ISREG(source.stat.st_mode):
             source.close()
             raise OSError(errno.ENXIO, "not a regular file", place.name)
@@ -134,11 +134,10 @@ class Root:
     def devices(self, folder: Path) -> list[tuple[Path, int]]:
         """Return the folders from the archive's folder down to `folder`, each with its device number."""
         found = [(self.path, self.device)]
-        with contextlib.ExitStack() as above:
-            descriptor = self.descriptor
+        with contextlib.closing(_Descent(self.descriptor)) as descent:
             for name in self.below(folder):
-                descriptor = above.enter_context(_opened(name, os.O_PATH, descriptor))
-                found.append((found[-1][0] / name, os.fstat(descriptor).st_dev))
+                descent.enter(name)
+                found.append((found[-1][0] / name, os.fstat(descent.descriptor).st_dev))
         return found
 
     def close(self) -> None:
@@ -163,13 +162,47 @@ class Root:
     @contextlib.contextmanager
     def folder(self, place: Path) -> Iterator[int]:
         """Open a folder; yield its descriptor."""
-        with contextlib.ExitStack() as above:
-            descriptor = self.descriptor
-            for name in self.below(place):
-                if name == os.pardir:
-                    raise FileNotFoundError(str(place))
-                descriptor = above.enter_context(_opened(name, os.O_PATH, descriptor))
-            yield descriptor
+        names = self.below(place)
+        if os.pardir in names:
+            raise FileNotFoundError(str(place))
+        with contextlib.closing(_Descent(self.descriptor)) as descent:
+            for name in names:
+                descent.enter(name)
+            yield descent.descriptor
+
+
+class _Descent:
+    """A way down from an open folder, of which only the lowest folder is kept open.
+
+    Attributes
+    ----------
+    descriptor : int
+        The lowest folder that was entered.
+    """
+
+    def __init__(self, folder: int):
+        self._top = self.descriptor = folder
+
+    def enter(self, name: str) -> None:
+        """Enter the folder of this name."""
+        below = os.open(name, os.O_PATH | _FOLDER, dir_fd=self.descriptor)
+        self.close()
+        self.descriptor = below
+
+    def close(self) -> None:
+        """Close the lowest folder, unless it is the one at the top."""
+        if self.descriptor != self._top:
+            os.close(self.descriptor)
+            self.descriptor = self._top
+
+
+def _open_file(name: str, folder: int) -> int:
+    """Open a file without waiting for the other end of a pipe, but until a program has given up its lease."""
+    try:
+        return os.open(name, _FILE, dir_fd=folder)
+    except BlockingIOError:
+        # only regular files have leases; cryofs ingest holds one for some milliseconds
+        return os.open(name, _FILE & ~os.O_NONBLOCK, dir_fd=folder)
 
 
 @contextlib.contextmanager

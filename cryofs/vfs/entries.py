@@ -27,7 +27,7 @@ from cryofs.vfs.damage import Damage
 from cryofs.vfs.facts import Facts
 from cryofs.vfs.io_executor import IoExecutor
 from cryofs.vfs.links import target_beneath
-from cryofs.vfs.nodes import Node, Source, made_at, made_of_source
+from cryofs.vfs.nodes import Node, Shown, Source, made_at, made_of_source
 from cryofs.vfs.views import View
 
 # Placeholder for an unknown movie size. Not 0, because copy programs may skip empty files and report success; not the
@@ -107,7 +107,7 @@ class Entries:
             return Node(place, provider, replace(attributes, size=size), view, None)
         return None
 
-    def listed(self, path: Path, found: os.stat_result, stored: Attributes, view: View) -> tuple[str, Node] | None:
+    def listed(self, path: Path, found: os.stat_result, stored: Attributes, view: View) -> Shown | None:
         """Return the name and node that a listing shows for a stored file, or None if the file is hidden.
 
         If the size of a movie is unknown, only the type and inode of its attributes are valid.
@@ -121,12 +121,12 @@ class Entries:
             return None
         replaced = self._replaced(path, found, view)
         if replaced is None:
-            return path.name, Node(path, None, stored, view, found)
+            return Shown(path.name, stored, Node(path, None, stored, view, found))
         name, provider, metadata = replaced
         made = made_at(self._root, path, stored, view, provider.key, provider.bytes_key(view.options))
-        return name, self._node(provider, Source(path, found), made, view, metadata)
+        return self._shown(name, provider, Source(path, found), made, view, metadata)
 
-    def listed_beside(self, path: Path, found: os.stat_result, view: View) -> tuple[str, Node] | None:
+    def listed_beside(self, path: Path, found: os.stat_result, view: View) -> Shown | None:
         """Return the name and node of the movie that a listing shows beside a stored file, or None; see `listed`."""
         for provider in _beside(registry.providers_of(path.name), view.options.enabled):
             name = provider.shown_name(path.name)
@@ -137,7 +137,7 @@ class Entries:
                     metadata = self.facts.metadata(provider, source.path, source.found)
                 except (CryofsError, OSError):
                     metadata = None
-                return name, self._node(provider, source, made, view, metadata)
+                return self._shown(name, provider, source, made, view, metadata)
         return None
 
     def first(self, provider: AnyProvider, folder: Path) -> Any:
@@ -250,6 +250,12 @@ class Entries:
             return None
         made = made_of_source(self._root, place, source, view, provider)
         return self._node(provider, source, made, view, metadata)
+
+    def _shown(
+        self, name: str, provider: AnyProvider, source: Source, made: Attributes, view: View, metadata: Any
+    ) -> Shown:
+        node = self._node(provider, source, made, view, metadata)
+        return Shown(name, node.attributes, node)
 
     def _node(self, provider: AnyProvider, source: Source, made: Attributes, view: View, metadata: Any) -> Node:
         """Return the node of a shown movie; the size is unknown if metadata are missing or report damage."""

@@ -10,7 +10,6 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryofs.cache.frame_cache import FrameCache
-from cryofs.codecs import registry as codecs
 from cryofs.config.settings import Settings
 from cryofs.errors import ChangedError, CryofsError
-from cryofs.movies import registry
 from cryofs.movies.provider import Provider, ShowOptions
 from cryofs.storage.file_state import state_of
 from cryofs.system.mount_table import may_be_remote
-from cryofs.system.thread_pools import Pools
+from cryofs.system.thread_pools import READING_THREADS, Pools
 from cryofs.text import printable
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.attributes import AS_ARCHIVED, Attributes, Ownership
@@ -42,10 +39,9 @@ from cryofs.vfs.nodes import Node
 from cryofs.vfs.open_files import Bytes, MovieFile, OpenFile
 from cryofs.vfs.opening import Opener
 from cryofs.vfs.page_cache_policy import PageKeeper, Pages
+from cryofs.vfs.preparation import PAUSE_SECONDS, prepare
+from cryofs.vfs.surveys import Surveys, UnsurveyedError
 
-# Background work starts after this many seconds without a request, and at the latest after the longest delay.
-_PAUSE_SECONDS = 0.05
-_LONGEST_DELAY = 5.0
 # Seconds to wait for background threads at the end; threads that hang end with the process.
 _ENDING_SECONDS = 5.0
 # Seconds to wait for the indexer to write the index; the index stays valid if the process ends earlier.
@@ -87,7 +83,11 @@ class FileSystem:
         self._of_names = self._io if any(map(may_be_remote, asked)) else InlineExecutor(self._io)
         self._tree = Tree(root, self._io, ShowOptions(rendering))
         self._findings = FindingsTable()
-        self._opener = Opener(root, self._io, self._tree.entries, self._findings, main_gains(settings))
+        index = index_path(self.archive)
+        facts = self._tree.facts
+        self._surveys = Surveys(root, self._io, facts, index)
+        gains, limited = main_gains(settings), self._surveys.limited
+        self._opener = Opener(root, self._io, self._tree.entries, self._findings, gains, limited)
         self._handles = itertools.count(1)
         self._lock = threading.Lock()
         self._open: dict[int, tuple[str, OpenFile, Pages, Attributes]] = {}
@@ -98,9 +98,8 @@ class FileSystem:
         self._cache: FrameCache | None = None
         self._stopping = threading.Event()
         self._preparing = threading.Thread(target=self._prepare, name="preparing", daemon=True)
-        facts = self._tree.facts
-        index = index_path(self.archive)
-        self._indexer = Indexer(root, index, facts.surveyed(), facts.table_of, self._is_busy)
+        known = facts.surveyed(), facts.table_of, self._is_busy, facts.index_loaded
+        self._indexer = Indexer(root, index, *known)
         self._started = time.time()
         self._last_asked = 0.0
         self._bytes_read = 0
@@ -109,6 +108,7 @@ class FileSystem:
     def start(self, pools: Pools | None = None) -> None:
         """Start the threads, except those in `pools`; they load compiled code and index the archive."""
         self._pool, self._background = pools or Pools.started(self._settings.jobs)
+        self._io.start(READING_THREADS)
         self._cache = FrameCache(self._settings.cache_size, self._background, self._io.run)
         self._opener.start(self._pool, self._cache)
         # users are likely to access the archive right after mounting it
@@ -123,6 +123,7 @@ class FileSystem:
     def stop(self) -> None:
         """Stop the threads, close all files, and empty the cache."""
         self._stopping.set()
+        self._surveys.stop()
         self._indexer.stop(_ENDING_SECONDS)
         if self._preparing.is_alive():
             self._preparing.join(_ENDING_SECONDS)
@@ -148,6 +149,8 @@ class FileSystem:
         """Return the attributes of a path of the mount."""
         self._last_asked = time.monotonic()
         node = self._lookup(path)
+        if not node.has_size and self._surveys.complete(node):
+            node = self._lookup(path)
         with self._lock:
             self._pages.record_lookup(path, node.attributes.size if node.has_size else None)
             found = self._change_times.by_name(path, node)
@@ -178,11 +181,11 @@ class FileSystem:
 
     def _reported(self, path: str, entry: Entry) -> Listed:
         """Return an entry for the kernel, and record its size for the page cache policy."""
-        if not entry.is_complete:
-            return Listed(entry.name, entry.node.attributes, False, entry.next)
-        self._pages.record_lookup(path, entry.node.attributes.size)
-        found = self._change_times.by_name(path, entry.node)
-        return Listed(entry.name, found.owned(self._ownership), True, entry.next)
+        name, node, found, _, after = entry
+        if node is None or not entry.is_complete:
+            return Listed(name, found, False, after)
+        self._pages.record_lookup(path, found.size)
+        return Listed(name, self._change_times.by_name(path, node).owned(self._ownership), True, after)
 
     def read_link(self, path: str) -> str:
         """Return the target of a symbolic link."""
@@ -192,8 +195,13 @@ class FileSystem:
     def open(self, path: str) -> int:
         """Open a file; return a handle for `read` and `release`."""
         self._last_asked = time.monotonic()
-        with self._io.in_all():
-            node, file, found = self._looked_up_and_opened(path)
+        while True:
+            try:
+                with self._io.in_all():
+                    node, file, found = self._looked_up_and_opened(path)
+                break
+            except UnsurveyedError as error:
+                self._surveys.carry_out(self._lookup(path), error.state)
         with self._lock:
             lacks_size = self._pages.lacks_size(path)
         if lacks_size:
@@ -322,25 +330,10 @@ class FileSystem:
 
     def _is_busy(self) -> bool:
         """Return True if a request arrived recently."""
-        return time.monotonic() - self._last_asked < _PAUSE_SECONDS
+        return time.monotonic() - self._last_asked < PAUSE_SECONDS
 
     def _prepare(self) -> None:
-        """Load compiled code (half a second, 100 MB) and other resources of the first reader.
-
-        Loading holds the interpreter lock and so blocks requests; therefore it waits until no request arrives.
-        """
-        until = time.monotonic() + _LONGEST_DELAY
-        while self._is_busy() and time.monotonic() < until and not self._stopping.is_set():
-            self._stopping.wait(_PAUSE_SECONDS)
-        steps: tuple[Callable[[], object], ...] = (
-            *(provider.load_compiled for provider in registry.PROVIDERS),
-            codecs.load_compiled,
-            lambda: self._opener.prepare(self._tree.options),
-        )
-        for step in steps:
-            if self._stopping.is_set():
-                return
-            step()
+        prepare(self._is_busy, self._stopping, lambda: self._opener.prepare(self._tree.options))
 
 
 def _facts_of_read(path: str, file: OpenFile, offset: int, began: float) -> dict[str, Any]:

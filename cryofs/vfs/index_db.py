@@ -17,21 +17,18 @@ from pathlib import Path
 from cryofs.storage.checksums import xxh3_checksum
 from cryofs.storage.file_state import FileState
 
-# Version of the table and of the rules that recognise movies. It is part of the file name, so indexes of other versions
+# Version of the tables and of the rules that recognise movies. It is part of the file name: indexes of other versions
 # are not changed.
-_LAYOUT = 4
-_SCHEMA = """
-create table if not exists entries (
+_LAYOUT = 5
+_COLUMNS = """(
     kind text, device integer, inode integer, size integer, mtime_ns integer, ctime_ns integer, value blob, sum text,
     primary key (kind, device, inode, size, mtime_ns, ctime_ns)
-) without rowid
-"""
+) without rowid"""
+_STATE = "kind = ? and device = ? and inode = ? and size = ? and mtime_ns = ? and ctime_ns = ?"
+# entries are loaded at once; surveys are large, and each is loaded when its file is opened
+_TABLES = ("entries", "surveys")
 _SELECT = "select kind, device, inode, size, mtime_ns, ctime_ns, value, sum from entries"
-_INSERT = "insert or replace into entries values (?, ?, ?, ?, ?, ?, ?, ?)"
-_DELETE = """
-delete from entries
-where kind = ? and device = ? and inode = ? and size = ? and mtime_ns = ? and ctime_ns = ?
-"""
+_SELECT_SURVEY = f"select value, sum from surveys where {_STATE}"
 
 # Errors that do not indicate damage: the file is locked, or disk space, memory or permissions are lacking.
 _TRANSIENT = {
@@ -94,14 +91,36 @@ class Index:
         except _ERRORS as error:
             self._mend(error)
 
+    def survey(self, kind: str, state: FileState) -> bytes | None:
+        """Return the survey of a file, or None if there is none with a valid checksum."""
+        try:
+            if self._connection is not None:
+                for value, summed in self._connection.execute(_SELECT_SURVEY, (kind, *state)):
+                    if isinstance(value, bytes) and summed == _sum(kind, state, value):
+                        return value
+        except (OverflowError, *_ERRORS) as error:
+            self._mend(error)
+        return None
+
     def add(self, entries: Iterable[Entry]) -> None:
         """Store entries, and replace existing entries of the same file state."""
-        rows = ((kind, *state, value, _sum(kind, state, value)) for kind, state, value in entries)
-        self._change(_INSERT, rows)
+        self._add("entries", entries)
+
+    def add_survey(self, entry: Entry, survey: bytes) -> None:
+        """Store the survey of a file, and the entry that follows from it."""
+        kind, state, _ = entry
+        self._add("surveys", [(kind, state, survey)])
+        self._add("entries", [entry])
 
     def remove(self, entries: Iterable[tuple[str, FileState]]) -> None:
-        """Delete the entries of files that were removed or changed."""
-        self._change(_DELETE, ((kind, *state) for kind, state in entries))
+        """Delete the entries and surveys of files that were removed or changed."""
+        gone = [(kind, *state) for kind, state in entries]
+        for table in _TABLES:
+            self._change(f"delete from {table} where {_STATE}", gone)
+
+    def _add(self, table: str, entries: Iterable[Entry]) -> None:
+        rows = ((kind, *state, value, _sum(kind, state, value)) for kind, state, value in entries)
+        self._change(f"insert or replace into {table} values (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def _change(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
         try:
@@ -141,7 +160,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     try:
         # entries lost in a crash are read from the archive again
         connection.execute("pragma synchronous = off")
-        connection.execute(_SCHEMA)
+        for table in _TABLES:
+            connection.execute(f"create table if not exists {table} {_COLUMNS}")
     except BaseException:
         connection.close()
         raise

@@ -19,6 +19,7 @@ import msgspec
 
 from cryofs.errors import CryofsError
 from cryofs.storage.file_state import FileState, state_of
+from cryofs.system import garbage
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.damage import Damage
 from cryofs.vfs.index_db import Entry, Index
@@ -48,6 +49,8 @@ class Indexer:
         Function that returns the key of the table for a file name, or None.
     is_busy : callable
         Function that returns True while requests arrive; the indexer then yields most of the processor time.
+    loaded : Event
+        Set, but clear while the index is being loaded.
     """
 
     def __init__(
@@ -57,12 +60,14 @@ class Indexer:
         tables: dict[str, tuple[Known[Any], Any]],
         table_of: Callable[[str], str | None],
         is_busy: Callable[[], bool],
+        loaded: threading.Event,
     ):
         self._root = root
         self._index_path = index_path
         self._tables = tables
         self._table_of = table_of
         self._is_busy = is_busy
+        self._loaded = loaded
         self._wake = threading.Event()
         self._stopped = False
         self._kept: set[tuple[str, FileState]] = set()
@@ -72,6 +77,7 @@ class Indexer:
 
     def start(self) -> None:
         """Start the thread."""
+        self._loaded.clear()
         self._thread.start()
 
     def look_again(self) -> None:
@@ -92,6 +98,7 @@ class Indexer:
     def _run(self) -> None:
         with contextlib.closing(Index(self._index_path)) as index:
             self._attempt(self._recall, index)
+            self._loaded.set()
             while not self._stopped:
                 self._wake.clear()
                 self._attempt(self._look, index)
@@ -105,20 +112,22 @@ class Indexer:
             log.exception("index: unexpected error; send SIGHUP to read the archive again")
 
     def _recall(self, index: Index) -> None:
-        """Load the index of an earlier mount into the tables."""
-        for table, state, value in index.entries():
-            known, kind = self._tables.get(table, (None, None))
-            if known is not None:
+        """Load the index of an earlier mount."""
+        decoders = {table: msgspec.msgpack.Decoder(kind) for table, (_, kind) in self._tables.items()}
+        with garbage.long_lived():
+            for table, state, value in index.entries():
+                if self._stopped:
+                    return
+                if table not in self._tables:
+                    continue
                 try:
-                    facts = msgspec.msgpack.decode(value, type=kind)
+                    facts = decoders[table].decode(value)
                 except msgspec.MsgspecError:
-                    continue  # written by another version; the metadata are read from the file
-                known.remember(state, facts)
+                    continue  # written by another version; the file is read again
+                self._tables[table][0].remember(state, facts)
                 self._kept.add((table, state))
                 if isinstance(facts, Damage):
                     self._unlogged.add((table, state))
-            if self._stopped:
-                return
 
     def _look(self, index: Index) -> None:
         """Read the metadata of all movies, and delete the entries of removed files."""

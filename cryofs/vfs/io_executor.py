@@ -4,6 +4,9 @@ A read that hangs in a disk or network cannot be interrupted. A separate thread 
 waiting after the time limit. Until the read returns, further requests for the same file fail immediately. A caller that
 waits for several reads in turn waits for all of them no longer than the time limit of one.
 
+If the system refuses further threads, calls wait for an existing one. A nested call then runs in the thread of the
+outer call, because both would wait for each other otherwise.
+
 Threads: thread-safe. A thread with a hanging read ends when the read returns, or with the process.
 """
 
@@ -13,13 +16,14 @@ import math
 import queue
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from cryofs.errors import StuckError
+from cryofs.system import deadlines
 
 T = TypeVar("T")
 
@@ -30,6 +34,10 @@ _MOST_LOST = 1024
 # Fraction of its time limit that a call may wait for nested calls; it needs the rest to respond without those that time
 # out.
 _FOR_OTHERS = 0.9
+# If so many files hang, a request with a deadline waits only for a part of the time for another one: the kernel counts
+# the time since the request was made, and it may have waited for the threads that wait for these files.
+_MANY_STUCK = 4
+_SHARE_IF_MANY = 1 / 8
 
 log = logging.getLogger("cryofs")
 
@@ -63,11 +71,21 @@ class IoExecutor:
         self._seconds = seconds
         self._lock = threading.Lock()
         self._idle: list[_Tasks] = []
+        # for a thread, because the system refused another one
+        self._waiting: deque[_Task] = deque()
+        self._threads = 0
         self._stuck: Counter[str] = Counter()
         # threads whose caller stopped waiting: the call hangs, or its late result is being released
         self._lost = 0
         # per thread: deadline of the nested calls of the current call
         self._own = threading.local()
+
+    def start(self, threads: int) -> None:
+        """Start threads in advance, as many as the system allows."""
+        new = (self._new_thread() for _ in range(threads))
+        started = [tasks for tasks in new if tasks is not None]
+        with self._lock:
+            self._idle.extend(started)
 
     @contextlib.contextmanager
     def in_all(self) -> Iterator[None]:
@@ -98,6 +116,8 @@ class IoExecutor:
             caller has no time left.
         """
         seconds = self._seconds_left()
+        if deadlines.seconds_left() is not None and len(self._stuck) >= _MANY_STUCK:
+            seconds = min(seconds, self._seconds * _SHARE_IF_MANY)
         task = self._begin(name, call, what, drop, seconds)
         try:
             result: T = task.future.result(seconds)
@@ -135,21 +155,58 @@ class IoExecutor:
     def _begin(
         self, name: str, call: Callable[[], Any], what: str, drop: Callable[[Any], None] | None, seconds: float
     ) -> _Task:
-        """Hand a call to a thread; raise StuckError if the file or too many others hang, or if no time is left."""
+        """Pass a call to a thread, or queue it if the system refuses further threads.
+
+        Raises
+        ------
+        StuckError
+            The file or too many others hang, or no time is left.
+        """
         task = _Task(name, call, drop, time.monotonic() + _FOR_OTHERS * seconds)
         with self._lock:
             # without time left, a timeout would not show whether the file hangs
             if seconds <= 0 or self._is_stuck(name):
                 raise self._error(name + what)
             tasks = self._idle.pop() if self._idle else None
-        if tasks is None:
-            tasks = _Tasks()
-            threading.Thread(target=self._work, args=(tasks,), name="reading", daemon=True).start()
-        tasks.put(task)
+        tasks = tasks or self._new_thread()
+        if tasks is not None:
+            tasks.put(task)
+        elif not self._is_queued(task):
+            _carry_out(task)
         return task
 
+    def _new_thread(self) -> _Tasks | None:
+        """Start a thread, and return its queue; None if the system refuses the thread."""
+        tasks = _Tasks()
+        try:
+            threading.Thread(target=self._work, args=(tasks,), name="reading", daemon=True).start()
+        except RuntimeError:
+            return None
+        with self._lock:
+            self._threads += 1
+        return tasks
+
+    def _is_queued(self, task: _Task) -> bool:
+        """Return True if a task was handed to a thread that became idle, or waits for one."""
+        with self._lock:
+            if self._idle:
+                self._idle.pop().put(task)
+            elif self._threads and not getattr(self._own, "is_worker", False):
+                self._waiting.append(task)
+            else:
+                return False
+        return True
+
+    def _become_idle(self, tasks: _Tasks) -> None:
+        """Give a thread the next task, or mark it as idle; the lock is held."""
+        if self._waiting:
+            tasks.put(self._waiting.popleft())
+        else:
+            self._idle.append(tasks)
+
     def _seconds_left(self) -> float:
-        return min(self._seconds, self._until() - time.monotonic())
+        left = deadlines.seconds_left()
+        return min(self._seconds, self._until() - time.monotonic(), math.inf if left is None else left)
 
     def _until(self) -> float:
         until: float = getattr(self._own, "until", math.inf)
@@ -161,13 +218,17 @@ class IoExecutor:
     def _give_up(self, task: _Task) -> bool:
         """Stop waiting for a task; return False if it is already done."""
         with self._lock:
-            if not task.is_done:
+            if task in self._waiting:
+                self._waiting.remove(task)
+                task.is_given_up = True
+            elif not task.is_done:
                 task.is_given_up = True
                 self._stuck[task.name] += 1
                 self._lost += 1
         return task.is_given_up
 
     def _work(self, tasks: _Tasks) -> None:
+        self._own.is_worker = True
         while (task := tasks.get()) is not None:
             self._own.until = task.until
             result, error = None, None
@@ -191,7 +252,7 @@ class IoExecutor:
             _drop(task, result)
         with self._lock:
             self._lost -= 1
-            self._idle.append(tasks)
+            self._become_idle(tasks)
 
     def _is_in_time(self, task: _Task, tasks: _Tasks) -> bool:
         """Return True if the caller still waits for a finished task, and mark the thread as idle.
@@ -202,7 +263,7 @@ class IoExecutor:
         with self._lock:
             task.is_done = True
             if not task.is_given_up:
-                self._idle.append(tasks)
+                self._become_idle(tasks)
                 return True
             self._stuck[task.name] -= 1
             if not self._stuck[task.name]:
@@ -214,6 +275,15 @@ class IoExecutor:
             f"{name}: storage did not respond within {self._seconds:g} s; check that the archive is reachable, "
             "then retry"
         )
+
+
+def _carry_out(task: _Task) -> None:
+    """Run a task in the calling thread."""
+    task.is_done = True
+    try:
+        task.future.set_result(task.call())
+    except BaseException as error:  # noqa: BLE001 - the caller gets the error, whatever it is
+        task.future.set_exception(error)
 
 
 def _drop(task: _Task, result: Any) -> None:

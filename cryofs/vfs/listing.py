@@ -9,6 +9,7 @@ Threads: not thread-safe; use a listing for one request at a time.
 import os
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -17,13 +18,19 @@ from cryofs.errors import CryofsError
 from cryofs.formats.archive_names import is_movie_name, is_reference_name
 from cryofs.movies import registry
 from cryofs.vfs.attributes import Attributes
+from cryofs.vfs.by_name import ByName
 from cryofs.vfs.inodes import FolderInodes
 from cryofs.vfs.namespace import Tree
-from cryofs.vfs.nodes import Node
+from cryofs.vfs.nodes import Node, Shown
+from cryofs.vfs.views import View
 
 # Number of stored names in the first group. Later groups have the size that the reader consumed of the previous one.
 _FIRST_GROUP = 32
 _LARGEST_GROUP = 1024
+# Records that a listing reads; files beyond that are listed by name until their records are known.
+_MOST_RECORDS = 1024
+# Time that a listing waits for the index, before it lists files by name.
+_INDEX_SECONDS = 5.0
 _ATTEMPTS = 5
 # Positions: "." and "..", then two for each stored name, the entry in its place and the entry beside it.
 _OWN, _EACH = 2, 2
@@ -34,14 +41,17 @@ class Entry(NamedTuple):
 
     Attributes
     ----------
-    node : Node
-        Node of the entry. Unless `is_complete`, only the type and inode of its attributes are valid.
+    node : Node or None
+        None for a file that is listed by its name.
+    attributes : Attributes
+        Only type and inode are right, unless `is_complete`.
     next : int
         Position of the next entry.
     """
 
     name: str
-    node: Node
+    node: Node | None
+    attributes: Attributes
     is_complete: bool
     next: int
 
@@ -73,6 +83,7 @@ class Listing:
         self._shared_stems: set[str] = set()
         self._added: list[str] | None = None
         self._has_movies = False
+        self._may_read = _MOST_RECORDS
         # positions of listed names that several stored files could provide
         self._listed_at: dict[str, int] = {}
         self._group = _FIRST_GROUP
@@ -109,6 +120,9 @@ class Listing:
         self._shared_stems = {stem for stem, count in stems.items() if count > 1}
         self._every = frozenset(self._stored) if self._shared_stems else frozenset()
         self._added, self._has_movies = None, False
+        self._may_read = _MOST_RECORDS
+        inodes = FolderInodes(self._tree.root, folder.path)
+        self._by_name = ByName(self._tree.root, folder.path, folder.view, inodes)
         self._listed_at.clear()
         return folder
 
@@ -133,54 +147,91 @@ class Listing:
     def _own_entries(self, folder: Node, position: int) -> Iterator[Entry]:
         """Yield the entries "." and "..", without complete attributes."""
         above = self._tree.lookup(os.path.dirname(self.path))  # noqa: PTH120 - a path of the mount
-        own = (Entry(".", folder, False, 1), Entry("..", above, False, 2))
+        names = (".", folder, folder.attributes), ("..", above, above.attributes)
+        own = [Entry(*each, False, after) for after, each in enumerate(names, 1)]
         yield from own[position:]
 
     def _entries(self, folder: Node, first: int, names: list[str]) -> Iterator[Entry]:
         """Yield the entries of stored names; `first` is the number of the first name in the folder."""
         tree, view = self._tree, folder.view
         files = dict(tree.root.attributes(folder.path, names))
-        if not view.stored_files:
-            tree.entries.facts.read_ahead(folder.path, files.items())
+        unread = set() if view.stored_files else self._read_or_skip(folder, files)
         inodes = FolderInodes(tree.root, folder.path)
         for number, name in enumerate(names, first):
-            path, position = folder.path / name, _OWN + _EACH * number
+            position = _OWN + _EACH * number
             if (found := files.get(name)) is None:
-                if entry := self._moved(folder, name, position):
-                    yield entry
+                if moved := self._moved(folder, name, position):
+                    yield moved
                 continue
-            stored = inodes.attributes(name, found, view.name)
-            if not (shown := tree.entries.listed(path, found, stored, view)):
-                continue
-            # what is derived comes first, so that programs that remove all names in this order find each of them
-            if shown[1].kind is None and not view.stored_files:
-                beside = tree.entries.listed_beside(path, found, view)
-                is_there = beside and tree.unless_removed(folder.path / beside[0], beside[1])
-                if beside and is_there and (entry := self._entry(folder, *beside, position)):
+            if name in unread:
+                shown = self._by_name.shown(name, found)
+                removed = tree.removed
+                shown = [one for one in shown if not removed.hides(folder.path / one.name, folder.path / name, found)]
+            else:
+                shown = self._by_record(folder.path / name, found, inodes.attributes(name, found, view.name), view)
+            for place, each in enumerate(shown, 1):
+                # behind the last entry of a name, the next name follows
+                after = position + (place if place < len(shown) else _EACH)
+                if entry := self._entry(folder, each, position + place, after):
                     yield entry
-            if entry := self._entry(folder, *shown, position + 1):
-                yield entry
+
+    def _by_record(self, path: Path, found: os.stat_result, stored: Attributes, view: View) -> list[Shown]:
+        """Return what is shown of a stored file according to its metadata, in the order of a listing.
+
+        What is derived comes first, so that programs that remove all names in this order find each of them.
+        """
+        entries = self._tree.entries
+        own = entries.listed(path, found, stored, view)
+        if own is None:
+            return []
+        is_plain = own.node is not None and own.node.kind is None
+        beside = entries.listed_beside(path, found, view) if is_plain and not view.stored_files else None
+        if beside is None or self._tree.removed.hides(path.with_name(beside.name), path, found):
+            return [own]
+        return [beside, own]
+
+    def _read_or_skip(self, folder: Node, files: dict[str, os.stat_result]) -> set[str]:
+        """Read the metadata of a group, or return the names of the files that are listed by name.
+
+        The index of an earlier mount is faster than the files, so a listing waits for it before it skips them.
+        """
+        facts = self._tree.facts
+        unread = facts.unread(files.items())
+        if len(unread) > self._may_read and not facts.index_loaded.is_set():
+            facts.index_loaded.wait(_INDEX_SECONDS)
+            unread = facts.unread(files.items())
+        if not unread:
+            return set()
+        self._may_read -= len(unread)
+        if self._may_read >= 0:
+            facts.read_ahead(folder.path, unread)
+            return set()
+        facts.batches.add(folder.path, self._stored)
+        return set(unread)
 
     def _moved(self, folder: Node, stored: str, position: int) -> Entry | None:
         """Return the entry of a movie that has got its other form, plain or archived, since the folder was listed."""
         name = stored if is_movie_name(stored) else registry.replaced_name(stored)
-        if name is None or folder.view.stored_files or self._listed_at.setdefault(name, position) != position:
+        if name is None or folder.view.stored_files or self._listed_at.setdefault(name, position + 1) != position + 1:
             return None
         try:
             node = self._tree.node(folder.path / name, folder.view)
         except (CryofsError, OSError):
             return None
-        return None if node is None else Entry(name, node, node.has_size, position + 1)
+        return None if node is None else Entry(name, node, node.attributes, node.has_size, position + 1)
 
-    def _entry(self, folder: Node, name: str, node: Node, position: int) -> Entry | None:
-        """Return the entry of a name, or None if the name was listed at another position."""
+    def _entry(self, folder: Node, shown: Shown, place: int, after: int) -> Entry | None:
+        """Return an entry, or None if the name was listed at another place; `after` is the next position."""
+        name, attributes, node = shown
         if is_movie_name(name) and not folder.view.stored_files:
             self._has_movies = True
             if self._may_be_of_several(name) or _may_be_added(name):
-                if self._listed_at.setdefault(name, position) != position:
+                if self._listed_at.setdefault(name, place) != place:
                     return None
-                node = self._winner(folder, name, node)
-        return Entry(name, node, node.has_size, position + 1)
+                if node is not None:
+                    node = self._winner(folder, name, node)
+                    attributes = node.attributes
+        return Entry(name, node, attributes, node is not None and node.has_size, after)
 
     def _may_be_of_several(self, name: str) -> bool:
         """Return True if several stored files could provide a name."""
@@ -202,7 +253,7 @@ class Listing:
             self._added = self._tree.added_names(folder, has_movies=self._has_movies)
         for after, name in enumerate(self._added[number:], end + number + 1):
             if name not in self._listed_at and (node := self._tree.added(folder.path / name, folder.view)):
-                yield Entry(name, node, node.has_size, after)
+                yield Entry(name, node, node.attributes, node.has_size, after)
 
 
 def _may_be_added(name: str) -> bool:

@@ -75,8 +75,8 @@ class Known(Generic[T]):
 
     def knows(self, state: FileState) -> bool:
         """Return True if the metadata of a file state are cached."""
-        with self._lock:
-            return state in self._table
+        # a single operation on a dictionary needs no lock
+        return state in self._table
 
     def note(self, value: T | Damage, found: os.stat_result, name: str) -> None:
         """Cache the metadata of a file; log damage once for each state of the file."""

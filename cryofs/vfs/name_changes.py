@@ -10,28 +10,21 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from cryofs.errors import DamagedError
-from cryofs.formats.archive_names import GAIN_REFERENCE, is_own_name
+from cryofs.formats.archive_names import GAIN_REFERENCE, is_own_name, is_reference_name
 from cryofs.movies import registry
 from cryofs.movies.provider import Provider
 from cryofs.storage import changes
 from cryofs.storage.checksum_lists import LIST_NAME, ListReader
 from cryofs.system import renaming
+from cryofs.vfs.callers import Caller, check_caller, give
 from cryofs.vfs.changing import ArchivedMovies, MountParts
 from cryofs.vfs.leaving_names import HiddenFiles, LeavingNames, is_hidden_name
 from cryofs.vfs.name_policy import refusal
 from cryofs.vfs.nodes import Node
 
 log = logging.getLogger("cryofs")
-
-
-class Caller(NamedTuple):
-    """The user and group of the program that made a request."""
-
-    uid: int
-    gid: int
 
 
 def is_archived(node: Node, place: Path) -> bool:
@@ -85,7 +78,10 @@ class NameChanges:
     def new_place(self, path: str) -> Path:
         """Return the place of a path that a file may get; OSError (EPERM) if its name is refused."""
         place = self.place(path)
-        if reason := refusal(self._root, place, self._tree.options):
+        reason = refusal(self._root, place, self._tree.options)
+        if reason is None and is_reference_name(place.name) and not self._tree.entries.needs_references(place.parent):
+            reason = "a gain reference of this name would not be shown here, because the folder has no TIFF movies"
+        if reason is not None:
             log.warning("%s: refused; %s", path, reason)
             raise OSError(errno.EPERM, reason, path)
         return place
@@ -93,7 +89,7 @@ class NameChanges:
     def create(self, path: str, mode: int, caller: Caller) -> int:
         """Create a file; return its descriptor, for reading and writing. Called with the name locked."""
         place = self.new_place(path)
-        _check_caller(caller)
+        check_caller(caller)
         with self._root.above(place) as folder:
             try:
                 descriptor = changes.disk.create_in(folder, place.name, stat.S_IMODE(mode))
@@ -101,7 +97,7 @@ class NameChanges:
                 raise self._exists(place, path) from error
             try:
                 with self._undone(lambda: changes.disk.remove_in(folder, place.name)):
-                    _give(folder, place.name, caller)
+                    give(folder, place.name, caller)
                     if mode & self._umask or mode & (stat.S_ISUID | stat.S_ISGID):
                         changes.disk.set_mode(descriptor, stat.S_IMODE(mode))
             except BaseException:
@@ -113,13 +109,13 @@ class NameChanges:
     def make_folder(self, path: str, mode: int, caller: Caller) -> None:
         """Create a folder."""
         place = self.new_place(path)
-        _check_caller(caller)
+        check_caller(caller)
         self.leaving.settle(place)
         with self._names.locked(place), self._root.above(place) as folder:
             self._check_free(place, path)
             changes.disk.make_folder_in(folder, place.name, stat.S_IMODE(mode))
             with self._undone(lambda: changes.disk.remove_folder_in(folder, place.name)):
-                _give(folder, place.name, caller)
+                give(folder, place.name, caller)
                 inherited = os.stat(place.name, dir_fd=folder, follow_symlinks=False).st_mode & stat.S_ISGID
                 if mode & self._umask:
                     changes.disk.set_mode(_path_in(folder, place.name), stat.S_IMODE(mode) | inherited)
@@ -127,13 +123,13 @@ class NameChanges:
     def link_to(self, text: str, path: str, caller: Caller) -> None:
         """Create a symbolic link with this text."""
         place = self.new_place(path)
-        _check_caller(caller)
+        check_caller(caller)
         self.leaving.settle(place)
         with self._names.locked(place), self._root.above(place) as folder:
             self._check_free(place, path)
             changes.disk.link_to_in(text, folder, place.name)
             with self._undone(lambda: changes.disk.remove_in(folder, place.name)):
-                _give(folder, place.name, caller)
+                give(folder, place.name, caller)
 
     def remove(self, path: str) -> None:
         """Remove a file or link, or hide a derived file."""
@@ -208,7 +204,11 @@ class NameChanges:
             node = self._tree.lookup(path)
             if is_archived(node, place):
                 self._archived.check_removable(place)
-            self.hidden.add(hidden, self._live.find(place), node.attributes)
+            live = self._live.find(place)
+            if node.is_plain and live is None:
+                # a program chose such a name itself, because libfuse hides open files only
+                raise OSError(errno.EPERM, "this name belongs to libfuse", hidden)
+            self.hidden.add(hidden, live, node.attributes)
         self.leaving.add(place)
 
     def _remove_left(self, place: Path) -> None:
@@ -325,24 +325,6 @@ class NameChanges:
 def _check_whole(node: Node) -> None:
     if node.problem is not None:
         raise DamagedError(node.problem)
-
-
-def _check_caller(caller: Caller) -> None:
-    """Raise OSError (EPERM) for a user to whom this process may not give files."""
-    user = os.geteuid()
-    if user not in (0, caller.uid):
-        log.warning("user %d may not create files here; only a mount by root can give them to another user", caller.uid)
-        raise OSError(errno.EPERM, "only the user who mounted the archive may create files")
-
-
-def _give(folder: int, name: str, caller: Caller) -> None:
-    """Give a new file, folder or link to the caller; in a set-group-ID folder the group is that of the folder."""
-    found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    is_set = bool(os.fstat(folder).st_mode & stat.S_ISGID)
-    uid = -1 if found.st_uid == caller.uid else caller.uid
-    gid = -1 if is_set or found.st_gid == caller.gid else caller.gid
-    if (uid, gid) != (-1, -1):
-        changes.disk.set_owner_in(folder, name, uid, gid)
 
 
 def _path_in(folder: int, name: str) -> Path:

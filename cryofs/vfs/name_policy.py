@@ -9,6 +9,7 @@ from cryofs.vfs.archive_root import Root
 from cryofs.vfs.views import view_called
 
 _LONGEST_NAME = 255
+_OF_LIBFUSE = ".fuse_hidden"
 
 
 def refusal(root: Root, place: Path, options: ShowOptions) -> str | None:
@@ -26,6 +27,8 @@ def refusal(root: Root, place: Path, options: ShowOptions) -> str | None:
         return "this is the name of an archived movie"
     if is_movie_name(name) and len(os.fsencode(name)) + len(SUFFIX) > _LONGEST_NAME:
         return f"too long for a movie (expected at most {_LONGEST_NAME - len(SUFFIX)} bytes)"
+    if name.startswith(_OF_LIBFUSE):
+        return "names that begin with .fuse_hidden belong to libfuse"
     if place.parent == root.path and view_called(name, options) is not None:
         return "this is the name of a view of the mount"
     return None

@@ -125,7 +125,7 @@ class Tree:
 
     def unless_removed(self, place: Path, node: Node | None) -> Node | None:
         """Return the node of a derived file, or None if a program has removed it."""
-        return None if node is None or self.removed.hides(place, node) else node
+        return None if node is None or self.removed.hides(place, node.path, node.stored) else node
 
     def _replacing(self, place: Path, view: View) -> Node | None:
         """Return the node of the movie that appears under this name in place of its stored file, or None."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from cryofs.movies.provider import FolderProvider
+from cryofs.movies.folder_provider import FolderProvider
 from cryofs.movies.registry import AnyProvider
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.attributes import Attributes
@@ -48,6 +48,14 @@ class Node(msgspec.Struct, frozen=True):
     def is_plain(self) -> bool:
         """Whether this is an unchanged file, folder or link in its own place."""
         return self.kind is None and not self.is_elsewhere
+
+
+class Shown(NamedTuple):
+    """What a folder shows of a file: a name, its attributes, and its node; None if only type and inode are known."""
+
+    name: str
+    attributes: Attributes
+    node: Node | None
 
 
 class Source(NamedTuple):

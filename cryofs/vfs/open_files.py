@@ -8,7 +8,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from typing import Any, Protocol
 
 import numpy as np
@@ -123,7 +123,7 @@ class MovieFile:
         self._io = io
         self._header: bytes | None = None
         self._pattern = ReadPattern(self._unit_bytes)
-        # decodes of the read-ahead; closing waits for them
+        # decodes of the read-ahead; the movie is closed after the last of them
         self._coming: deque[Future[None]] = deque()
         self._coming_lock = threading.Lock()
         # current unit if more readers are active than the cache can hold, because the cache would drop it too early
@@ -153,17 +153,30 @@ class MovieFile:
         return memory[: put(pieces, memory)]
 
     def close(self) -> None:
-        """Close the movie; its frames stay in the cache for the next reader."""
-        # another reader may wait for these frames, so the file must stay open until they are decoded
+        """Close the movie once no read-ahead of it is under way; its frames stay in the cache for the next reader."""
         self._cache.readers.leave(self)
         self._held = (-1, None)
-        wait(self._coming)
-        self._movie.close()
+        with self._coming_lock:
+            coming = {future for future in self._coming if not future.done()}
+        if not coming:
+            self._movie.close()
+            return
+
+        def ended(future: Future[None]) -> None:
+            with self._coming_lock:
+                coming.discard(future)
+                is_last = not coming
+            if is_last:
+                self._movie.close()
+
+        # another reader may be waiting for these frames; closing does not wait, because storage may hang
+        for future in tuple(coming):
+            future.add_done_callback(ended)
 
     def frame_at(self, offset: int) -> int | None:
         """Return the number of the frame that contains an offset, or None for header and trailing bytes."""
         layout = self._layout
-        if not layout.header_bytes <= offset < layout.data_end:
+        if not self._movie.units_are_frames or not layout.header_bytes <= offset < layout.data_end:
             return None
         return (offset - layout.header_bytes) // layout.frame_bytes
 

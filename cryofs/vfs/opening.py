@@ -3,16 +3,21 @@
 Threads: thread-safe after `start`.
 """
 
+import functools
 import os
 import stat
+from collections.abc import Callable
 from concurrent.futures import Executor
 
 from cryofs.cache.frame_cache import FrameCache
 from cryofs.errors import ChangedError, DamagedError
 from cryofs.movies.eer_gain import EerGains
+from cryofs.movies.folder_provider import FolderProvider
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.movie import Movie
-from cryofs.movies.provider import FolderProvider, OpenContext, ShowOptions
+from cryofs.movies.provider import OpenContext, ShowOptions
+from cryofs.storage.byte_source import ByteSource, LocalFile
+from cryofs.storage.file_state import FileState
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.entries import Entries
 from cryofs.vfs.findings import FindingsTable
@@ -31,10 +36,21 @@ class Opener:
         Table that records problems of movies.
     eer_gains : EerGains
         Gain references of EER movies.
+    limited : callable
+        Returns a source of the same bytes that limits the time of each read.
     """
 
-    def __init__(self, root: Root, io: IoExecutor, entries: Entries, findings: FindingsTable, eer_gains: EerGains):
+    def __init__(
+        self,
+        root: Root,
+        io: IoExecutor,
+        entries: Entries,
+        findings: FindingsTable,
+        eer_gains: EerGains,
+        limited: Callable[[LocalFile], ByteSource],
+    ):
         self._root = root
+        self._limited = limited
         self._io = io
         self._entries = entries
         self._findings = findings
@@ -84,10 +100,17 @@ class Opener:
                 raise ChangedError(f"{source.name}: file was replaced while it was being opened; retry")
             if node.kind is None:
                 return PlainFile(source, self._io, is_made=node.is_elsewhere)
-            return self._movie_file(node.kind.open(node.path, source, context))
+            movie = node.kind.open(node.path, source, context)
+            movie.follow_content(functools.partial(self._drop_frames, source.identity))
+            return self._movie_file(movie)
         except BaseException:
             source.close()
             raise
+
+    def _drop_frames(self, identity: FileState) -> None:
+        """Drop the decoded frames of a file whose ctime moved."""
+        if self._cache is not None:
+            self._cache.drop(identity)
 
     def _context(self, options: ShowOptions) -> OpenContext:
         return OpenContext(
@@ -98,6 +121,8 @@ class Opener:
             self._entries.facts.index,
             lambda source: self._findings.of(source.identity, source.name),
             self._entries.reference_of,
+            self._limited,
+            shows_bytes=True,
         )
 
     def _movie_file(self, movie: Movie) -> MovieFile:

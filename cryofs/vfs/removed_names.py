@@ -9,6 +9,7 @@ derived name, which succeeds for a while.
 Threads: safe to call from any thread; single operations on a dictionary need no lock.
 """
 
+import os
 import time
 from pathlib import Path
 
@@ -30,11 +31,11 @@ class RemovedNames:
 
     def add(self, place: Path, node: Node) -> None:
         """Hide a derived name, whose node this is."""
-        self._removed[place] = _source(node)
+        self._removed[place] = _source(node.path, node.stored)
 
-    def hides(self, place: Path, node: Node) -> bool:
-        """Return True if the name was removed, and this node is derived from the same file as then."""
-        return bool(self._removed) and self._removed.get(place) == _source(node)
+    def hides(self, place: Path, path: Path, found: os.stat_result | None) -> bool:
+        """Return True if the name was removed, and is derived from the same file as then, at a path and as found."""
+        return bool(self._removed) and self._removed.get(place) == _source(path, found)
 
     def vanish(self, place: Path) -> None:
         """Note that the source of a derived name was removed."""
@@ -48,6 +49,5 @@ class RemovedNames:
         return time.monotonic() - self._vanished.pop(place, -_SECONDS) < _SECONDS
 
 
-def _source(node: Node) -> _Source:
-    found = node.stored
-    return (node.path, 0, 0) if found is None else (node.path, found.st_dev, found.st_ino)
+def _source(path: Path, found: os.stat_result | None) -> _Source:
+    return (path, 0, 0) if found is None else (path, found.st_dev, found.st_ino)

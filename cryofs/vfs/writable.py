@@ -24,13 +24,14 @@ from cryofs.storage.steps import Users
 from cryofs.system.thread_pools import Pools
 from cryofs.vfs.attribute_changes import AttributeChanges, set_open
 from cryofs.vfs.attributes import AS_ARCHIVED, Attributes
+from cryofs.vfs.callers import Caller
 from cryofs.vfs.changing import ArchivedMovies, AttributeChange, MakeArchivedMovies, MountParts, ReadOnlyMovies
 from cryofs.vfs.file_system import FileSystem
 from cryofs.vfs.handles import Handle, open_writer
 from cryofs.vfs.listing import Listed, Listing
 from cryofs.vfs.live_files import LiveFile, LiveFiles
 from cryofs.vfs.mount_users import MountUsers
-from cryofs.vfs.name_changes import Caller, NameChanges, is_archived, read_only
+from cryofs.vfs.name_changes import NameChanges, is_archived, read_only
 from cryofs.vfs.name_locks import NameLocks
 from cryofs.vfs.nodes import Node, plain_node
 from cryofs.vfs.open_files import Bytes, OpenFile, PlainFile

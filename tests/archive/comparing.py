@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from cryofs.archive.compare import CompareOptions, Comparison, compare
 
@@ -32,7 +33,7 @@ def entries(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
-def compared(source: Path, target: Path, **choices: bool) -> tuple[Comparison, Watcher]:
+def compared(source: Path, target: Path, **choices: Any) -> tuple[Comparison, Watcher]:
     watcher = Watcher()
     return compare(source, target, CompareOptions(jobs=2, **choices), watcher), watcher
 

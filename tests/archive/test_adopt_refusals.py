@@ -15,6 +15,7 @@ from cryofs.errors import ArchiveError, DamagedError, FormatError
 from cryofs.movies.tiff import ForeignMovie
 from tests.foreign import counts, serialem
 from tests.outcomes import adopted
+from tests.privileges import IS_ROOT
 from tests.support import cryofs as command
 
 
@@ -133,7 +134,7 @@ def test_one_of_several_names_is_not_adopted(tiff_archive: Path) -> None:
     assert path.samefile(tiff_archive / "second")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="gives a file away")
+@pytest.mark.skipif(not IS_ROOT, reason="gives a file away")
 def test_the_owner_does_not_change(tiff_archive: Path) -> None:
     path = tiff_archive / "Movies" / "RELION.tif"
     os.chown(path, 1234, 1234)

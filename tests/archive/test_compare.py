@@ -17,6 +17,7 @@ from cryofs.config.choices import LinkChoice
 from cryofs.config.settings import Settings
 from cryofs.errors import ArchiveError
 from cryofs.formats.archive_names import foreign_name, fractions_name, is_eer_name, is_own_name
+from cryofs.formats.packings import unpacked_name
 from cryofs.storage.byte_source import LocalFile
 from cryofs.vfs.file_system import FileSystem
 from tests.archive.comparing import compared, entries, flip_last_byte
@@ -201,7 +202,11 @@ def test_names_are_those_of_a_mount(tmp_path: Path) -> None:
     for folder in (target, *folders):
         shown = names_in_mount(target, f"/{folder.relative_to(target)}".removesuffix("/."))
         own = set(shown_in(folder, target))
-        derived = {fractions_name(name) for name in own if is_eer_name(name)} | set(map(foreign_name, own))
+        derived = (
+            {fractions_name(name) for name in own if is_eer_name(name)}
+            | set(map(foreign_name, own))
+            | set(map(unpacked_name, own))
+        )
         assert own <= shown, folder
         assert shown - own <= derived, folder
 

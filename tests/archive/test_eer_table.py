@@ -11,6 +11,7 @@ from cryofs.archive.motioncor import lines_of_eer, lines_of_fractions
 from cryofs.errors import FormatError
 from cryofs.movies.eer_rendering import Rendering
 from cryofs.movies.provider import InfoOptions
+from tests.support import run_in_process
 
 SHAPE = (48, 64)
 FALCON = Widths()
@@ -50,7 +51,8 @@ def test_unknown_facts_are_listed(tmp_path: Path, items: dict[str, str]) -> None
     }
     assert all(facts[name] is None for name in facts["unknown"])
     bare = describe(write(tmp_path / "y.eer"))
-    assert {*facts["unknown"], "frames_in_metadata", "recorded_dose_per_pixel"} == set(bare["unknown"])
+    others = {"frames_in_metadata", "recorded_dose_per_pixel", "pixel_size", "dose_per_frame", "total_dose"}
+    assert {*facts["unknown"], *others} == set(bare["unknown"])
 
 
 def test_the_odd_file_of_a_folder_is_marked(tmp_path: Path) -> None:
@@ -72,6 +74,23 @@ def test_the_odd_file_of_a_folder_is_marked(tmp_path: Path) -> None:
     assert rows["0.eer"].total_dose == pytest.approx(1.0)
     with pytest.raises(FormatError, match="no EER files"):
         eer_rows(tmp_path / "nothing", Rendering())
+
+
+def test_a_missing_dose_is_counted(tmp_path: Path) -> None:
+    write(tmp_path / "recorded.eer", xml=metadata(10, 0.64, 0.8))
+    write(tmp_path / "counted.eer", xml=metadata(10, 0, 0.8))
+    write(tmp_path / "bare.eer")
+    rows = {row.path: row for row in eer_rows(tmp_path, Rendering())}
+    assert (rows["recorded.eer"].dose_source, rows["counted.eer"].dose_source) == ("metadata", "counted")
+    # 0.05 electrons in a pixel of 0.64 A^2
+    assert rows["counted.eer"].dose_per_frame == pytest.approx(0.05 / 0.64, rel=0.1)
+    # without a pixel size there is no dose in e/A^2
+    assert (rows["bare.eer"].dose_source, rows["bare.eer"].total_dose) == (None, None)
+    given = {row.path: row for row in eer_rows(tmp_path, Rendering(pixel_size=0.8))}
+    assert given["bare.eer"].dose_per_frame == rows["counted.eer"].dose_per_frame
+    assert {row.dose_source for row in eer_rows(tmp_path, Rendering(dose=40))} == {"given"}
+    lines = run_in_process("info", tmp_path).stdout.splitlines()
+    assert [line.split()[5] for line in lines[1:]] == ["-", "counted", "metadata"]
 
 
 def test_lines_for_motioncor(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from cryofs.compress.movie_task import CompressOptions
 from cryofs.errors import ArchiveError
 from tests.foreign import counts, serialem
 from tests.outcomes import adopted, extracted
-from tests.support import archive, assert_verified, names, same_tree, simulated
+from tests.support import archive, assert_verified, left_draft, names, same_tree, simulated
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_the_folder_that_was_named_keeps_its_mode(made: Path, tmp_path: Path) ->
 
 
 def test_what_a_killed_run_left_is_removed(made: Path, tmp_path: Path) -> None:
-    (tmp_path / ".cryofs-draft-dead").write_bytes(b"left")
+    left_draft(tmp_path)
     extracted(made / "g1" / "m.mrc.tif", to=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["m.mrc"]
 

@@ -10,6 +10,7 @@ from cryofs.compress.movie_task import CompressOptions
 from cryofs.compress.summary import Summary
 from cryofs.config.choices import LinkChoice
 from cryofs.storage.checksum_lists import LIST_NAME, recorded
+from tests.privileges import CAN_USE_FUSE
 from tests.support import Reported, archive, assert_verified, mounted, names, restored, same_tree, simulated
 
 pytestmark = pytest.mark.timeout(60)
@@ -65,6 +66,8 @@ def test_followed_links_are_archived_under_their_names(session: Path, tmp_path: 
     assert (shown / "one.mrc").read_bytes() == (session / "one.mrc").read_bytes()
 
 
+@pytest.mark.mounted
+@pytest.mark.skipif(not CAN_USE_FUSE, reason="needs fuse3, /dev/fuse and the right to mount")
 def test_a_mount_shows_what_links_lead_to(session: Path, tmp_path: Path) -> None:
     simulated(session / "deep" / "own.mrc", 3, seed=5)
     (session / "latest.mrc").symlink_to("deep/own.mrc")

@@ -13,6 +13,7 @@ from cryofs.errors import ArchiveError
 from cryofs.fuse.control import FILE_SYSTEM_TYPE
 from cryofs.system.mount_table import Mount, mount_table
 from tests.archive.comparing import compared, entries
+from tests.privileges import CAN_MOUNT
 from tests.support import archive, names, simulated
 
 
@@ -118,7 +119,7 @@ def test_the_type_of_mounts_is_that_of_this_program() -> None:
     assert refusals.MOUNT_TYPE == FILE_SYSTEM_TYPE
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount")
+@pytest.mark.skipif(not CAN_MOUNT, reason="needs root to mount")
 def test_folders_that_are_one_by_a_bind_mount_are_refused(small: tuple[Path, Path]) -> None:
     source, target = small
     (source / "bound").mkdir()

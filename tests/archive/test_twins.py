@@ -1,9 +1,11 @@
 """Commands that read an archive where a plain file and an archived movie of one name exist."""
 
+import os
 from pathlib import Path
 
 import pytest
 
+from cryofs.storage.archive_lock import Activity, ArchiveLock
 from cryofs.storage.hidden_files import hidden_name
 from tests.outcomes import extracted, verified
 from tests.support import run_in_process
@@ -76,3 +78,17 @@ def test_damage_is_reported_as_such(tmp_path: Path, damage: str) -> None:
     else:
         plain.write_bytes(b"")
         assert "differs from the original" in str(verified(plain.parent)[1][0])
+
+
+def test_doctor_names_the_commands_that_change_the_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, _ = make_twins(tmp_path / "archive")
+    with ArchiveLock(plain.parent, Activity.INGEST):
+        assert f"in use by cryofs ingest (process {os.getpid()} on " in run_in_process("doctor", plain.parent).stdout
+    with monkeypatch.context() as patch:
+        patch.setattr("cryofs.storage.archive_lock._boot_id", lambda: "another boot")
+        patch.setattr("socket.gethostname", lambda: "elsewhere")
+        lock = ArchiveLock(plain.parent, Activity.MOUNT)
+    done = run_in_process("doctor", plain.parent, check=False)
+    assert "on another machine" in done.stdout
+    assert "--break-lock" in done.stdout
+    lock.release()

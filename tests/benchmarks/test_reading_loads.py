@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +9,7 @@ import pytest
 
 import cryofs
 from benchmarks import compare_names, readings
-from benchmarks.compare_names import ITSELF, Many, ask_under_load, list_names
+from benchmarks.compare_names import ITSELF, Many, ask_under_load, list_folder, list_names
 from benchmarks.compare_reading import prepared
 from benchmarks.competitors import OURS
 from benchmarks.reading_loads import LOADS, MOVIES, Load
@@ -18,8 +17,9 @@ from benchmarks.reading_memory import memory_under_load
 from benchmarks.reading_peers import IN_PROCESS, RAW, Opened, Session, cat, ways
 from benchmarks.readings import in_turn
 from benchmarks.simulate import Detector, write_movie
+from tests.privileges import CAN_USE_FUSE
 
-needs_fuse = pytest.mark.skipif(shutil.which("fusermount3") is None, reason="needs fuse3")
+needs_fuse = pytest.mark.skipif(not CAN_USE_FUSE, reason="needs fuse3, /dev/fuse and the right to mount")
 SHAPE = (512, 480)
 
 
@@ -117,6 +117,12 @@ def test_names_are_listed_and_queried(session: Session, tmp_path: Path, monkeypa
     assert {"ls -l of 5 movies, no index", "find over 4 movies, index", "find over 4 movies, once more"} <= theirs
     assert {what for what in ours if "mounting" not in what and "complete" not in what} == theirs
     assert min(reading.median for reading in found) >= 0
+    of_folder = [reading.what for reading in list_folder(many, 1)]
+    assert of_folder == [
+        f"ls {option} of 5 movies in one folder, {state}"
+        for state in ("first mount", "index")
+        for option in ("-U", "-l")
+    ]
 
 
 @needs_fuse

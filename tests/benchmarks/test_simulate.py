@@ -103,9 +103,9 @@ def test_eer(tmp_path: Path) -> None:
 class TestCases:
     """Movies of a case."""
 
-    def test_the_four_tables(self) -> None:
+    def test_the_five_tables(self) -> None:
         for small in (False, True):
-            assert list(cases(small)) == ["k2", "counts", "falcon3", "eer"]
+            assert list(cases(small)) == ["k2", "scaled", "counts", "falcon3", "eer"]
 
     def test_movies_differ_and_are_generated_once(self, tmp_path: Path) -> None:
         case = Case("odd", ".mrc", 6, write_seed)

@@ -28,7 +28,7 @@ class Undecoded:
 class OneFrame:
     """A movie of one frame."""
 
-    identity: Hashable
+    identity: tuple[Hashable, ...]
     size: int
     call: Decode
     decodes_at_once: int = 2
@@ -42,15 +42,15 @@ class OneFrame:
 
 
 def get(store: FrameCache, key: Hashable, size: int, decode: Decode, at_once: int = 2) -> Frame:
-    return store.get(OneFrame(key, size, decode, at_once), 0)
+    return store.get(OneFrame((key,), size, decode, at_once), 0)
 
 
 def prefetch(store: FrameCache, key: Hashable, size: int, decode: Decode, at_once: int = 2) -> Future[None] | None:
-    return store.prefetch(OneFrame(key, size, decode, at_once), 0)
+    return store.prefetch(OneFrame((key,), size, decode, at_once), 0)
 
 
 def served(store: FrameCache, key: Hashable) -> None:
-    store.served(OneFrame(key, 0, never), 0)
+    store.served(OneFrame((key,), 0, never), 0)
 
 
 class Decoder:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.simulate_eer import Widths, random_frames, write_eer
-from tests.support import cryofs, run_in_process, simulated
+from tests.support import cryofs, left_draft, run_in_process, simulated
 
 EER_MISUSES = (
     "--eer-grouping 8",
@@ -31,14 +31,17 @@ COMMANDS = (
     "check-gain",
     "verify",
     "compare",
+    "ingest",
     "extract",
     "info",
+    "ingest",
     "preview",
     "report",
     "stats",
     "trajectory",
     "config",
     "doctor",
+    "warm",
 )
 
 
@@ -123,6 +126,7 @@ def test_json_is_the_only_standard_output(tmp_path: Path) -> None:
         "copied",
         "up_to_date",
         "kept_plain",
+        "packed",
         "links_outside",
         "unfinished",
         "original_bytes",
@@ -196,7 +200,7 @@ def test_info_and_fractions_of_an_eer_file(tmp_path: Path) -> None:
     output = run_in_process("info", eer, *given, 5).stdout
     assert "2 to 5 frames, for fractions of 0.5 to 1.25 e/A^2" in output
     lines = run_in_process("info", tmp_path / "session", *given, 5).stdout.splitlines()
-    assert lines[1].split() == ["x.eer", "20", "-", "0.25", "5"]
+    assert lines[1].split() == ["x.eer", "20", "-", "0.25", "5", "given"]
     fm_int = run_in_process("info", eer, "--motioncor-fm-int", "--eer-grouping", 8, *given, 5)
     assert (fm_int.stdout, "the 4 frames that do not fill a fraction" in fm_int.stderr) == ("20 8 0.25\n", True)
     options = ["--eer", "tiff", "--eer-grouping", 5, "--eer-upsampling", 2]
@@ -215,7 +219,7 @@ def test_names_that_are_not_valid_utf8(tmp_path: Path) -> None:
     simulated(session / name, frames=4, seed=1)
     (tmp_path / "page.html").write_text("old")
     (tmp_path / "gain").mkdir()
-    (tmp_path / "gain" / ".cryofs-draft-dead").write_bytes(b"left")
+    left_draft(tmp_path / "gain")
     for arguments in (
         ["compress", session, "-o", archive],
         ["info", session / name],

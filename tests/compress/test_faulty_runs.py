@@ -24,7 +24,7 @@ from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.mrc import MrcMovie
 from cryofs.storage.atomic_file import DRAFT_PREFIX, OWN_PREFIX, Draft
-from tests.support import archive, assert_verified, names, simulated
+from tests.support import archive, assert_verified, left_draft, names, simulated
 
 
 def write_into(movie: Path) -> None:
@@ -182,7 +182,9 @@ def test_drafts_of_a_running_compress_are_left_alone(tmp_path: Path) -> None:
         made.sync()
         made.publish()
     assert (tmp_path / "target").read_bytes() == b"1234"
-    (tmp_path / (DRAFT_PREFIX + "0123")).write_bytes(b"left behind")
-    (tmp_path / (DRAFT_PREFIX + "4567")).symlink_to("nowhere")
+    link = left_draft(tmp_path)
+    link.unlink()
+    link.symlink_to("nowhere")
+    left_draft(tmp_path)
     remove_stale_drafts(tmp_path)
     assert names(tmp_path) == ["target"]

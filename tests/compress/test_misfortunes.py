@@ -25,7 +25,7 @@ from cryofs.gain.estimation_run import EstimationRun
 from cryofs.gain.references import References
 from cryofs.movies.mrc import MrcMovie
 from cryofs.storage import atomic_file
-from tests.support import SHAPE, Reported, archive, assert_verified, names, restored, same_tree, simulated
+from tests.support import SHAPE, Reported, archive, assert_verified, left_draft, names, restored, same_tree, simulated
 
 pytestmark = pytest.mark.timeout(60)
 FRAMES = 40
@@ -212,7 +212,7 @@ def test_a_movie_that_may_not_be_read_does_not_end_an_estimate(tmp_path: Path, m
 
     monkeypatch.setattr(MrcMovie, "__init__", may_fail)
     (tmp_path / "gain").mkdir()
-    (tmp_path / "gain" / ".cryofs-draft-0123").write_bytes(b"left behind")
+    left_draft(tmp_path / "gain")
     errors: list[Exception] = []
     with ThreadPoolExecutor(2) as pool:
         rows = list(EstimationRun(tmp_path / "gain", 50, Limits(), pool, errors.append).rows(movies))
@@ -280,7 +280,7 @@ def test_drafts_at_the_root_are_removed_by_a_run_from_a_list(tmp_path: Path, mon
     simulated(tmp_path / "Movies" / "a.mrc", 3)
     Path("movies.lst").write_text("Movies/a.mrc\n")
     Path("archive").mkdir()
-    Path("archive", ".cryofs-draft-0123").write_bytes(b"left behind")
+    left_draft(Path("archive"))
     archive(Path("movies.lst"), Path("archive"), PLAIN)
     assert names(Path("archive")) == ["Movies/a.mrc.tif"]
 

@@ -19,12 +19,23 @@ EER_SHAPE = (24, 32)
 EER_FRAMES = 6
 EER_GROUPING = 2
 EER_WIDTHS = Widths()
+# by the name of the specimen: both readings of runs of all ones in files of compression 65000
+OVERFLOW_WIDTHS = {f"eer-{bits}-bits": Widths(8, 2, 2, 65000, overflow=bits) for bits in (12, 8)}
+# few electrons, so that such runs occur
+_OVERFLOW_MEAN = 0.006
 
 
-def write_eer_movie(path: Path, frames: int = EER_FRAMES, strips: int = 2) -> None:
+def widths_of(specimen: Specimen) -> Widths:
+    """Return the event layout of the movie to damage."""
+    return OVERFLOW_WIDTHS.get(specimen.name, EER_WIDTHS)
+
+
+def write_eer_movie(
+    path: Path, frames: int = EER_FRAMES, strips: int = 2, *, mean: float = 0.05, widths: Widths = EER_WIDTHS
+) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    data = list(random_frames(frames, EER_SHAPE, 0.05, EER_WIDTHS))
-    write_eer(path, data, EER_SHAPE, EER_WIDTHS, xml=metadata(frames, 0.05 * frames, 0.8), strips=strips)
+    data = list(random_frames(frames, EER_SHAPE, mean, widths))
+    write_eer(path, data, EER_SHAPE, widths, xml=metadata(frames, mean * frames, 0.8), strips=strips)
 
 
 def eer(folder: Path) -> Specimen:
@@ -36,6 +47,13 @@ def eer(folder: Path) -> Specimen:
 def single_eer(folder: Path) -> Specimen:
     """Create an EER file of two frames of one strip, so that a damaged directory affects half of the file."""
     write_eer_movie(folder / "movie.eer", EER_GROUPING, strips=1)
+    write_eer_movie(folder / "other.eer")
+    return _shown_eer(folder, "eer")
+
+
+def overflow_eer(folder: Path) -> Specimen:
+    """Create an EER file with runs of all ones, encoded as the name of the folder says."""
+    write_eer_movie(folder / "movie.eer", mean=_OVERFLOW_MEAN, widths=OVERFLOW_WIDTHS[folder.name])
     write_eer_movie(folder / "other.eer")
     return _shown_eer(folder, "eer")
 

@@ -80,7 +80,7 @@ def places_of(specimen: Specimen) -> list[int]:
     """Return the offsets of the parts of a file."""
     data = specimen.data
     found = {0, 1, 4, 8, len(data) // 2, len(data) - 1, len(data)}
-    if specimen.kind in ("source", "gain"):
+    if specimen.kind in ("source", "gain", "normalised gain"):
         found |= {92, 212, 1023, 1024, 1024 + 128}
     try:
         for directory in directories(data):
@@ -88,7 +88,7 @@ def places_of(specimen: Specimen) -> list[int]:
             found |= {place for offset, size in directory.strips for place in (offset, offset + size)}
     except NoTiffError:
         pass
-    if specimen.kind in ("archived", "adopted"):
+    if specimen.kind in ("archived", "adopted", "normalised"):
         record, start = record_of(data)
         blobs = [record.header, *record.trailing, *(one.exceptions.blob for one in record.frames if one.exceptions)]
         found |= {place for blob in blobs for place in (blob.offset, blob.offset + blob.stored)}
@@ -160,6 +160,17 @@ def _texts(_: Specimen) -> Iterator[tuple[str, Change]]:
     return ((label, lambda _, text=text: text) for label, text in nasty.items())  # type: ignore[misc]
 
 
+def _packed_parts(specimen: Specimen) -> Iterator[tuple[str, Change]]:
+    """Yield changes of each byte of the first and last parts, which hold sizes and checksums, and other contents."""
+    size = len(specimen.data)
+    for place in (*range(20), *range(size - 20, size)):
+        yield f"byte {place}", lambda data, place=place: patched(data, place, bytes([data[place] ^ 0x41]))  # type: ignore[misc]
+    yield "zeros behind", lambda data: data + bytes(5000)
+    yield "text behind", lambda data: data + b"text" * 100
+    yield "text", lambda _: b"text" * 1000
+    yield "nothing", lambda _: b""
+
+
 def _removed(_: Specimen) -> Iterator[tuple[str, Change]]:
     yield "gone", lambda _: None
 
@@ -222,6 +233,9 @@ _FAMILIES: dict[Kind, tuple[Callable[[Specimen], Iterator[tuple[str, Change]]], 
     "footer eer": (_truncations, _frame_footers),
     "eer gain": (_truncations, tags, _removed),
     "foreign": (_truncations, tags, hostile_tiffs),
+    "normalised": (_truncations, tags, records, footers),
+    "normalised gain": (_truncations, _mrc_headers, _removed),
+    "packed": (_truncations, _packed_parts),
     "source": (_truncations, _mrc_headers),
     "settings": (_truncations, _texts),
     "list": (_truncations, _texts),

@@ -7,18 +7,17 @@ because a decoder may crash.
 import json
 import re
 import shutil
-import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from cryofs.config.settings import load_settings
 from cryofs.formats.archive_names import original_name
-from cryofs.formats.record import HEAD_BYTES, MAGIC, MARK, VERSION
+from cryofs.formats.record import HEAD_BYTES, MARK
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.vfs.file_system import FileSystem
-from tests.corpus.changes import FOOTER_BYTES
+from tests.corpus.changes import has_footer
 from tests.corpus.finding import (
     Finding,
     checked_logs,
@@ -33,6 +32,7 @@ from tests.corpus.finding import (
 )
 from tests.corpus.mutants import Mutant
 from tests.corpus.reading_eer import read_eer, read_eer_gain
+from tests.corpus.reading_unpacked import read_normalised, read_packed
 from tests.corpus.specimen import Specimen
 from tests.support import listed_in
 
@@ -64,7 +64,7 @@ def _copy(source: str, target: str) -> None:
 
 def _is_ours(data: bytes | None) -> bool:
     """Return True if a file is still recognisable as written by cryofs."""
-    return data is not None and (_has_footer(data) or MARK.encode() in data[:HEAD_BYTES])
+    return data is not None and (has_footer(data) or MARK.encode() in data[:HEAD_BYTES])
 
 
 def _read_victim(files: FileSystem, specimen: Specimen, finding: Finding, named: str) -> bool:
@@ -135,7 +135,7 @@ def _adopted(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
     """Check the frames of an adopted TIFF movie, and extract the unchanged TIFF."""
     specimen, data = mutant.specimen, mutant.data
     assert data is not None
-    if not _has_footer(data):
+    if not has_footer(data):
         _foreign(mutant, folder, out, finding)
         return
     path, named = folder / specimen.file, re.escape(specimen.file)
@@ -157,15 +157,6 @@ def _adopted(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
             right.append(specimen.shown[specimen.victim])
         found = (out / specimen.file).read_bytes()
         finding.expect_bytes(found, found if found in right else right[0], "extracted")
-
-
-def _has_footer(data: bytes) -> bool:
-    """Return True if a file still ends with a footer, even a damaged one."""
-    if len(data) < FOOTER_BYTES:
-        return False
-    # a damaged magic is recognised by version and zero after it, and by the location of the record
-    magic, version, zero, offset, length = struct.unpack_from("<8sIIQQ", data, len(data) - FOOTER_BYTES)
-    return magic == MAGIC or (1 <= version <= VERSION and (zero, offset + length + FOOTER_BYTES) == (0, len(data)))
 
 
 def _tiff_of(specimen: Specimen) -> bytes:
@@ -286,6 +277,9 @@ _WAYS: dict[str, Callable[[Mutant, Path, Path, Finding], None]] = {
     "footer eer": read_eer,
     "eer gain": read_eer_gain,
     "foreign": _foreign,
+    "normalised": read_normalised,
+    "normalised gain": read_normalised,
+    "packed": read_packed,
     "source": _source,
     "settings": _settings_file,
     "list": _list,

@@ -1,14 +1,16 @@
 """Read damaged EER files and their gain references, and compare them with a plain decoder."""
 
 import contextlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.simulate_eer import Widths
 from cryofs.vfs.file_system import FileSystem
 from tests import plain_eer
-from tests.corpus.eer_specimens import EER_GROUPING, EER_SHAPE, EER_WIDTHS
+from tests.corpus.eer_specimens import EER_GROUPING, EER_SHAPE, widths_of
 from tests.corpus.finding import Finding, mounted, one_command, others_are_intact, read_whole, small_settings
 from tests.corpus.mutants import Mutant
 from tests.corpus.walker import Directory, NoTiffError, directories
@@ -16,8 +18,10 @@ from tests.support import listed_in
 
 # number of frames that are read of longer movies
 _MOST_FRAMES = 12
-
-
+# frames that decide on the event layout of a file
+_DECIDING_FRAMES = 8
+# most bits after the last event of a frame in the other layout
+_MOST_UNREAD_BITS = 96
 _EER_COMPRESSIONS = (65000, 65001, 65002)
 
 
@@ -29,31 +33,60 @@ class _Fractions:
     damaged: list[list[int]]
 
 
-def _plain_fractions(data: bytes) -> _Fractions | None:
+def _plain_fractions(data: bytes, widths: Widths) -> _Fractions | None:
     """Return the fractions of an EER file, or None if it is not an EER file."""
-    total = EER_SHAPE[0] * EER_SHAPE[1]
     try:
         found = [one for one in directories(data) if _value(one, 259) in _EER_COMPRESSIONS]
         strips = [directory.strips for directory in found]
     except (NoTiffError, KeyError, ValueError):
         return None
-    frames = []
+    streams = []
     for directory, places in zip(found, strips, strict=True):
         facts = [_value(directory, tag) for tag in (257, 256, 259)]
-        if facts != [*EER_SHAPE, EER_WIDTHS.compression]:
+        if facts != [*EER_SHAPE, widths.compression]:
             return None
         inside = all(offset + size <= len(data) for offset, size in places)
         stream = b"".join(data[offset : offset + size] for offset, size in places)
-        frames.append(plain_eer.decode(stream, total, EER_WIDTHS) if inside else None)
+        streams.append(stream if inside else None)
+    frames = _plain_frames(streams, widths)
     images: list[bytes | None] = []
     damaged = []
     grouping = min(EER_GROUPING, len(frames))
     for first in range(0, len(frames) - grouping + 1, grouping) if frames else ():
         group = frames[first : first + grouping]
-        parts = [plain_eer.image(events, EER_SHAPE, 1, EER_WIDTHS) for events in group if events is not None]
+        parts = [plain_eer.image(events, EER_SHAPE, 1, widths) for events in group if events is not None]
         images.append(np.sum(parts, axis=0, dtype=np.int64).astype("<i2").tobytes() if parts else None)
         damaged.append([first + index for index, events in enumerate(group) if events is None])
     return _Fractions(images, damaged)
+
+
+def _plain_frames(streams: Sequence[bytes | None], widths: Widths) -> list[list[plain_eer.PlainEvent] | None]:
+    """Return the events of each frame, None for damaged frames.
+
+    The first frames decide between the two layouts of compression 65000; a frame that is damaged by this layout may
+    have the other one.
+    """
+    layouts = [widths]
+    if widths.compression == 65000:
+        layouts = [replace(widths, overflow=bits) for bits in (12, 8)]
+    total = EER_SHAPE[0] * EER_SHAPE[1]
+    found = [
+        [None if one is None else plain_eer.decode_frame(one, total, layout) for one in streams] for layout in layouts
+    ]
+    deciding = [number for number, one in enumerate(streams) if one is not None][:_DECIDING_FRAMES]
+
+    def intact(frames: list[plain_eer.PlainFrame | None]) -> tuple[int, int]:
+        first = [frame for number in deciding if (frame := frames[number]) is not None]
+        return len(first), -sum(frame.unread for frame in first)
+
+    usual = max(found, key=intact)
+    other = next((frames for frames in found if frames is not usual), [None] * len(streams))
+    events: list[list[plain_eer.PlainEvent] | None] = []
+    for frame, by_other in zip(usual, other, strict=True):
+        if frame is None and by_other is not None and by_other.unread <= _MOST_UNREAD_BITS:
+            frame = by_other
+        events.append(frame.events if frame is not None else None)
+    return events
 
 
 def _value(directory: Directory, tag: int) -> int | None:
@@ -88,7 +121,7 @@ def _read_fractions(files: FileSystem, mutant: Mutant, expected: _Fractions | No
 def read_eer(mutant: Mutant, folder: Path, out: Path, finding: Finding) -> None:
     specimen, data = mutant.specimen, mutant.data
     assert data is not None
-    expected = _plain_fractions(data) if specimen.kind == "eer" else None
+    expected = _plain_fractions(data, widths_of(specimen)) if specimen.kind == "eer" else None
     with mounted(folder, small_settings()) as files:
         finding.expect_bytes(read_whole(files, "/movie.eer"), data, "/movie.eer")
         if "movie.mrc" in {name for name, _ in listed_in(files, "/")}:

@@ -10,7 +10,9 @@ import numpy as np
 
 from benchmarks.simulate import Detector, header, write_counts, write_movie
 from benchmarks.simulate_eer import Widths, metadata, random_frames, write_eer
+from benchmarks.simulate_scaled import ScaledDetector
 from tests.foreign import LAYOUTS, counts, serialem, write_layout
+from tests.formats.packed_samples import WAYS
 
 SHAPE = (128, 96)
 DETECTOR = Detector.make(SHAPE, defects=6)
@@ -18,6 +20,15 @@ EER_SHAPE = (64, 48)
 # Default number of frames per fraction.
 DEFAULT_GROUPING = 40
 WIDTHS = Widths()
+PACKED = {
+    "bzip2.mrc.bz2": "bzip2",
+    "several.mrcs.bz2": "bzip2 with empty streams",
+    "gzip.mrc.gz": "gzip",
+    "CAPITALS.MRC.GZ": "gzip on tape",
+    "xz.mrc.xz": "xz",
+    "zstd.mrc.zst": "zstd",
+    "piped.mrc.zst": "zstd from a pipe",
+}
 TIME_NS = 1_600_000_000_123_456_789
 
 
@@ -37,6 +48,7 @@ def make_session(folder: Path) -> Path:
     _add_movies(folder)
     _add_eer_files(folder / "eer")
     _add_tiff_files(folder / "tiff")
+    _add_packed_movies(folder / "packed")
     _add_files_that_are_not_movies(folder / "broken")
     _add_plain_files(folder)
     _add_hard_links(folder)
@@ -53,6 +65,7 @@ def _add_movies(folder: Path) -> None:
     write_movie(folder / "Movies" / "extended.mrcs", DETECTOR, 16, seed=3, extended=bytes(range(256)) * 4, kind=b"FEI1")
     with (folder / "Movies" / "extended.mrcs").open("ab") as file:
         file.write(b"bytes after the last frame")
+    ScaledDetector(DETECTOR, dtype="u2").write(folder / "Movies" / "scaled.mrc", 16, seed=8)
     for number in range(2):
         write_counts(folder / "Movies" / "grid 1" / f"counts-{number}.mrc", 5, SHAPE, seed=10 + number)
 
@@ -79,6 +92,17 @@ def _add_tiff_files(folder: Path) -> None:
     serialem(folder / "CAPITALS.TIF", counts(seed=9))
     for layout in LAYOUTS:
         write_layout(folder / f"{layout}.tif", layout, counts((4, 40, 56), seed=8))
+
+
+def _add_packed_movies(folder: Path) -> None:
+    folder.mkdir()
+    for number, (name, way) in enumerate(PACKED.items()):
+        plain = folder / "plain"
+        write_counts(plain, 4, (40, 48), seed=50 + number)
+        (folder / name).write_bytes(WAYS[way][1](plain.read_bytes() + b"bytes after the last frame"))
+        plain.unlink()
+    # not a movie, but shown unpacked as any other
+    (folder / "text.mrc.gz").write_bytes(WAYS["gzip"][1](b"not a movie\n" * 200))
 
 
 def _add_files_that_are_not_movies(folder: Path) -> None:
@@ -133,6 +157,7 @@ def _add_hard_links(folder: Path) -> None:
         ("counts.mrc", folder / "Movies" / "grid 1" / "counts-0.mrc"),
         ("long.eer", folder / "eer" / "long.eer"),
         ("serialem.tif", folder / "tiff" / "serialem.tif"),
+        ("xz.mrc.xz", folder / "packed" / "xz.mrc.xz"),
     ):
         os.link(target, links / name)
     os.link(links / "one.txt", folder / "three.txt")
@@ -160,6 +185,7 @@ def _add_links(folder: Path, outside: str) -> None:
         "chain.eer": "long.eer",
         "whole.mrc.eer": "folder/../../eer/whole.mrc.eer",
         "serialem.tif": "../tiff/serialem.tif",
+        "gzip.mrc.gz": "../packed/gzip.mrc.gz",
         "outside file": f"../../{outside}/file.txt",
         "outside folder": f"../../{outside}/raw",
         "outside.mrc": f"../../{outside}/raw/counts.mrc",

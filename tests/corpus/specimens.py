@@ -2,7 +2,7 @@
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from unittest import mock
 
 import numpy as np
@@ -10,6 +10,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from benchmarks.simulate import Detector, header
+from benchmarks.simulate_scaled import ScaledDetector
 from cryofs.compress import writer
 from cryofs.compress.movie_task import CompressOptions
 from cryofs.compress.plan import Coding
@@ -20,8 +21,18 @@ from cryofs.movies.archived_counts import CountsMovie
 from cryofs.movies.archived_metadata import counts_bytes
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.mrc import MrcMovie
-from tests.corpus.eer_specimens import eer, eer_gain, footer_eer, rendered, single_eer, write_eer_movie
+from tests.corpus.eer_specimens import (
+    OVERFLOW_WIDTHS,
+    eer,
+    eer_gain,
+    footer_eer,
+    overflow_eer,
+    rendered,
+    single_eer,
+    write_eer_movie,
+)
 from tests.corpus.specimen import ADOPTED, ARCHIVED, GAIN, Specimen, all_done, whole, write
+from tests.corpus.unpacked_specimens import PACKED_WAYS, normalised, packed
 from tests.foreign import LAYOUTS, serialem, write_layout
 from tests.outcomes import adopted
 from tests.support import archive
@@ -35,10 +46,13 @@ def make_specimens(folder: Path) -> list[Specimen]:
     """Create all specimens in a folder, with reproducible bytes."""
     found = [_archived(folder, *recipe) for recipe in _recipes()]
     found += [_gain(one) for one in found if one.name in ("huffman", "double")]
+    found += [_scaled(folder)]
     found += [eer(folder / "eer"), single_eer(folder / "single-eer"), footer_eer(folder / "footer-eer")]
+    found += [overflow_eer(folder / name) for name in OVERFLOW_WIDTHS]
     found += [rendered(folder / "rendered"), eer_gain(folder / "eer-gain"), _foreign(folder / "foreign")]
     found += [_layout(folder / f"foreign-{layout}", layout) for layout in LAYOUTS]
-    found += [_adopted(folder / "adopted")]
+    found += [_adopted(folder / "adopted"), *normalised(folder / "normalised")]
+    found += [packed(folder / f"packed-{name}", way) for name, way in PACKED_WAYS.items()]
     found += [_source(folder, name, data) for name, data in _sources().items()]
     found += [_settings(folder / "settings"), _state(folder / "state")]
     found += [_list(folder / f"list{suffix}", suffix, text) for suffix, text in _LISTS.items()]
@@ -96,7 +110,17 @@ def _with_large_values() -> NDArray[np.int16]:
     return values
 
 
-def _archived(folder: Path, name: str, original: bytes, coding: Coding, big: bool) -> Specimen:
+def _scaled(folder: Path) -> Specimen:
+    """Create an archived movie of scaled integers, of which there are too few frames to estimate a gain."""
+    gain = write(folder / "scaled-gain.mrc", header((1, *SHAPE), 2) + _detector().gain.tobytes())
+    values = np.stack([values for values, _ in ScaledDetector(_detector(), 32.7).frames(FRAMES)])
+    values[1, 3, :2] = [-7, 32767]
+    return _archived(folder, "scaled", _mrc(values, 1, tail=b"tail"), Coding("deflate"), False, gain)
+
+
+def _archived(
+    folder: Path, name: str, original: bytes, coding: Coding, big: bool, gain: Path | Literal["auto"] = "auto"
+) -> Specimen:
     session = folder / f"{name}-session"
     write(session / "movie.mrc", original)
     write(session / "other.mrc", _mrc(_counts(seed=9).astype("i1"), 0))
@@ -105,7 +129,7 @@ def _archived(folder: Path, name: str, original: bytes, coding: Coding, big: boo
     with ExitStack() as patched:
         if big:
             patched.enter_context(mock.patch.object(writer, "CLASSIC_LIMIT", writer._CLASSIC_MARGIN))
-        _summary, reported = archive(session, target, CompressOptions(coding=coding, jobs=1))
+        _summary, reported = archive(session, target, CompressOptions(gain=gain, coding=coding, jobs=1))
     all_done(reported)
     shown = {f"/{path.name}": path.read_bytes() for path in session.iterdir()}
     with ArchivedMovie(target / ARCHIVED, GainLibrary()) as movie:

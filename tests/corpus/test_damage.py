@@ -1,5 +1,6 @@
 """Damaged archives: reading a damaged file returns the original bytes or an error."""
 
+import random
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +15,17 @@ from cryofs.errors import CryofsError, DamagedError
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.movie import InMemoryFrame
-from cryofs.movies.registry import open_movie
+from cryofs.movies.provider import InfoOptions
+from cryofs.movies.registry import describe, open_movie
 from tests.corpus import run
+from tests.corpus.changes import patched
+from tests.corpus.eer_specimens import OVERFLOW_WIDTHS
 from tests.corpus.mutants import Mutant, mutants, places_of, systematic
 from tests.corpus.reading import examine
 from tests.corpus.run import MEMORY, damage_run
 from tests.corpus.specimen import Specimen
 from tests.corpus.specimens import make_specimens
+from tests.corpus.walker import directories
 from tests.outcomes import verified
 from tests.support import archive, movie_values, simulated
 
@@ -73,13 +78,27 @@ def test_a_seed_determines_the_mutants(specimens: list[Specimen]) -> None:
     assert all(mutant.data != mutant.specimen.data for mutant in one)
 
 
-@pytest.mark.parametrize("kind", ["archived", "adopted", "eer", "foreign", "source"])
+@pytest.mark.parametrize("kind", ["archived", "adopted", "eer", "foreign", "source", "packed", "normalised"])
 def test_specimens_are_intact(specimens: list[Specimen], tmp_path: Path, kind: str) -> None:
     for specimen in specimens:
         if specimen.kind == kind:
             finding = examine(Mutant(specimen, "nothing was done to it", specimen.data), tmp_path)
             assert finding.wrong_bytes + finding.broken == []
             assert finding.errors == [] or kind in ("foreign", "source")
+
+
+@pytest.mark.parametrize("name", OVERFLOW_WIDTHS)
+def test_damaged_frames_of_both_overflow_rules(specimens: list[Specimen], tmp_path: Path, name: str) -> None:
+    specimen = next(one for one in specimens if one.name == name)
+    facts = describe(specimen.folder / specimen.file, InfoOptions())
+    assert facts["overflow_bits"] == OVERFLOW_WIDTHS[name].long_bits
+    rng = random.Random(3)
+    for directory in directories(specimen.data):
+        # in the events of a frame
+        (place, size), *_ = directory.strips
+        damaged = patched(specimen.data, place, rng.randbytes(size))
+        finding = examine(Mutant(specimen, f"{size} bytes from {place} overwritten", damaged), tmp_path)
+        assert finding.wrong_bytes + finding.broken == [], place
 
 
 def test_every_truncation_at_a_boundary_is_reported(specimens: list[Specimen], tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from cryofs.kernels import warm_up
 from tests.docs import session, world
 from tests.docs.pages import PAGES, Block, read_page
+from tests.privileges import CAN_USE_FUSE
 
 RUN = {"sh": "{text}", "python": "python - <<'END-OF-BLOCK'\n{text}\nEND-OF-BLOCK"}
 # settings, listings and output of programs
@@ -33,6 +34,7 @@ BEGINNINGS = {
     "archive-a-session.md": "rm -r /archive/session",
     "session-in-progress.md": "rm -r /archive/session",
     "eer.md": "mkdir /mnt/movies",
+    "where-cryofs-runs.md": "mkdir /mnt/movies",
     "operations.md": f"ln -s {sys.prefix} /opt/cryofs; mkdir /mnt/movies; cryofs mount /archive/session /mnt/movies",
 }
 
@@ -86,8 +88,8 @@ def test_blocks_run_without_errors(path: Path, tmp_path: Path, trees: list[Path]
     script = "\n".join([BEGINNINGS.get(path.name, ""), *map(commands, TO_RUN[path]), "echo '--- end'"])
     if missing := [tool for tool in TOOLS if tool in script and shutil.which(tool) is None]:
         pytest.skip(f"needs {', '.join(missing)}")
-    if "cryofs mount" in script and not (Path("/dev/fuse").exists() and shutil.which("fusermount3")):
-        pytest.skip("needs fuse3 and /dev/fuse")
+    if "cryofs mount" in script and not CAN_USE_FUSE:
+        pytest.skip("needs fuse3, /dev/fuse and the right to mount")
     done = world.run(script, tmp_path, trees)
     ended = done.returncode == 0 and done.stdout.endswith("--- end\n")
     assert ended, f"{path.name}, after the last line named:\n{done.stdout}\n{done.stderr}"

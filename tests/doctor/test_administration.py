@@ -1,6 +1,7 @@
 """Checks of the administration of simulated machines: each problem, and its absence."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -263,3 +264,19 @@ def test_failed_check_is_one_finding_and_the_others_run(root: Path, name: str) -
     assert failed.level is Level.WARNING
     assert name in failed.what
     assert len(findings) >= before - 1
+
+
+def test_an_archive_whose_storage_hangs_delays_no_other_check(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Path.is_dir
+
+    def is_folder(path: Path) -> bool:
+        if path == root / "archive/session":
+            time.sleep(60)
+        return real(path)
+
+    monkeypatch.setattr(Path, "is_dir", is_folder)
+    monkeypatch.setattr(checks, "_SECONDS", 0.2)
+    fstab, configuration = found(root)
+    assert fstab.level is configuration.level is Level.PROBLEM
+    assert fstab.what == "/etc/fstab, /mnt/movies: storage did not respond within 0.2 s"
+    assert configuration.what == f"{root}/etc/cryofs/session.conf: storage did not respond within 0.2 s"

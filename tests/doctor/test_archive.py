@@ -13,7 +13,7 @@ from cryofs.config.settings import FILE_NAME
 from cryofs.doctor import archive as doctor_archive
 from cryofs.doctor.finding import Finding, Level
 from cryofs.storage.atomic_file import draft
-from tests.support import SHAPE, archive, simulated
+from tests.support import SHAPE, archive, left_draft, simulated
 
 FRAME_BYTES = 4 * SHAPE[0] * SHAPE[1]
 Usage = namedtuple("Usage", "free")
@@ -106,7 +106,7 @@ def test_gain_reference_of_eer_movies_must_be_valid(place: Path) -> None:
 
 
 def test_unfinished_files_of_an_interrupted_run(place: Path) -> None:
-    stale = place / "Movies" / ".cryofs-draft-0123456789abcdef"
+    stale = left_draft(place / "Movies")
     stale.write_bytes(b"unfinished")
     with draft(place / "Movies" / "2.mrc.tif"):
         found = only_problem(place)

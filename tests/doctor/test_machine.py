@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from cryofs.codecs import compiled
+from cryofs.codecs.compiled import Stored
 from cryofs.doctor import machine as checks
 from cryofs.doctor.finding import Level
 from cryofs.errors import MountError
+from tests.privileges import IS_ROOT
 
 MOUNTS = "22 1 0:21 / /proc rw - proc proc rw\n" + "".join(
     f"{number} 1 0:{number} / /mnt/{number} ro - fuse.cryofs archive ro\n" for number in range(30, 33)
@@ -46,8 +49,27 @@ def fake(root: Path, files: dict[str, str]) -> Path:
 
 def test_machine_without_problems(root: Path) -> None:
     findings = checks.check_machine(root)
-    # fusermount3 is that of the real machine
-    assert {finding.level for finding in findings if "fusermount3" not in finding.what} == {Level.OK}
+    # fusermount3 and compiled code are those of the real machine
+    simulated = [one for one in findings if not one.what.startswith("compiled code") and "fusermount3" not in one.what]
+    assert {finding.level for finding in simulated} == {Level.OK}
+
+
+@pytest.mark.parametrize(
+    ("stored", "level", "text"),
+    [
+        (Stored(3, 3, 0, [Path("/opt/pycache")], []), Level.OK, "for all users"),
+        (Stored(3, 1, 2, [Path("/opt/pycache")], [Path("/home/user/numba/codecs")]), Level.OK, "/home/user/numba"),
+        (Stored(3, 1, 0, [Path("/opt/pycache")], []), Level.WARNING, "missing for 2 of 3"),
+    ],
+)
+def test_where_compiled_code_is_used_from(
+    monkeypatch: pytest.MonkeyPatch, stored: Stored, level: Level, text: str
+) -> None:
+    monkeypatch.setattr(compiled, "stored", lambda: stored)
+    finding = checks.check_compiled_code()
+    assert finding.level is level
+    assert text in finding.what
+    assert level is Level.OK or "cryofs warm" in finding.remedy
 
 
 def test_failed_check_is_one_finding_and_the_others_run(root: Path) -> None:
@@ -76,7 +98,7 @@ def test_fusermount3_without_setuid(root: Path) -> None:
     assert checks.check_mount_command(str(tool), as_root=True, root=root).level is Level.WARNING
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to own a file")
+@pytest.mark.skipif(not IS_ROOT, reason="needs root to give a file away")
 def test_fusermount3_that_may_not_run_as_root(root: Path) -> None:
     tool = root / "fusermount3"
     tool.touch()

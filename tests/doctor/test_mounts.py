@@ -1,6 +1,7 @@
 """Checks of mounts with simulated figures; tests/mounted has real mounts."""
 
-import sys
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -72,13 +73,18 @@ def test_frames_dropped_before_they_are_read(others: dict[str, int], level: Leve
 def test_failed_queries_are_separate_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = tmp_path / "mountinfo"
     table.write_text("".join(f"2{n} 1 0:2{n} / /mnt/{n} ro - fuse.cryofs /archive ro\n" for n in range(2)))
-    program = tmp_path / "python"
-    program.touch()
-    monkeypatch.setattr(sys, "executable", str(program))
+
+    def refuse() -> int:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", refuse)
     found = checks.check_mounts(table)
     assert [finding.level for finding in found] == [Level.PROBLEM] * 2
     for number, finding in enumerate(found):
-        assert f"/mnt/{number}: cannot query this mount as the current user ({program}: Permission" in finding.what
+        assert (
+            f"/mnt/{number}: cannot query this mount as the current user (Resource temporarily unavailable)"
+            in finding.what
+        )
 
 
 def test_failing_mount_is_a_problem(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from cryofs.config.mount_options import MountOptions
 from cryofs.config.settings import Settings
 from cryofs.errors import MountError
 from cryofs.fuse import daemon
-from cryofs.fuse.daemon import check_mountpoint, default_log, serve_in_background
+from cryofs.fuse.daemon import check_mountpoint, serve_in_background
+from cryofs.fuse.log_file import open_log
 from cryofs.system.mount_table import Mount
 
 
@@ -25,7 +26,7 @@ def test_a_mount_stays_in_the_process_group_of_its_command_until_live(
     monkeypatch.setattr(daemon, "serve_here", refuse)
     monkeypatch.setenv("NOTIFY_SOCKET", "/run/systemd/notify")
     with pytest.raises(MountError) as caught:
-        serve_in_background(tmp_path, tmp_path, Settings(), MountOptions(), tmp_path / "new" / "log")
+        serve_in_background(tmp_path, tmp_path, Settings(), MountOptions(), open_log(tmp_path, f"{tmp_path}/new/log"))
     assert f"not mounted: {os.getpgrp()}, no socket (log: {tmp_path}/new/log)" in str(caught.value)
 
 
@@ -41,7 +42,7 @@ def test_a_mount_keeps_no_file_of_its_command_open(
     monkeypatch.setattr(daemon, "serve_here", refuse)
     (mountpoint / "lock").touch()
     with (mountpoint / "lock").open(), pytest.raises(MountError) as caught:
-        serve_in_background(tmp_path, mountpoint, Settings(), MountOptions(), tmp_path / "log")
+        serve_in_background(tmp_path, mountpoint, Settings(), MountOptions(), open_log(tmp_path, f"{tmp_path}/log"))
     assert "still open: []" in str(caught.value)
 
 
@@ -51,7 +52,7 @@ def test_an_unexpected_error_of_the_process_ends_it(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(daemon, "serve_here", fail)
     with pytest.raises(MountError, match=r"not mounted: Traceback.*ZeroDivisionError: division"):
-        serve_in_background(tmp_path, tmp_path, Settings(), MountOptions(), tmp_path / "log")
+        serve_in_background(tmp_path, tmp_path, Settings(), MountOptions(), open_log(tmp_path, f"{tmp_path}/log"))
 
 
 @pytest.fixture
@@ -136,23 +137,3 @@ def test_a_mountpoint_whose_storage_hangs(mountpoint: Path, monkeypatch: pytest.
             check_mountpoint(mountpoint.with_name("archive"), mountpoint, seconds=0.05)
     finally:
         back.set()
-
-
-def test_default_log_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", "/state")
-    assert default_log(Path("/mnt/movies")) == Path("/state/cryofs/mnt-movies.log")
-    monkeypatch.delenv("XDG_STATE_HOME")
-    monkeypatch.setenv("HOME", "/home/me")
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert default_log(Path("/mnt/movies")) == Path("/home/me/.local/state/cryofs/mnt-movies.log")
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert default_log(Path("/mnt/movies")) == Path("/var/log/cryofs/mnt-movies.log")
-
-
-def test_a_user_without_a_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("XDG_STATE_HOME")
-    monkeypatch.delenv("HOME")
-    monkeypatch.setattr(os, "geteuid", lambda: 4294967)
-    monkeypatch.setattr(os, "getuid", lambda: 4294967)
-    with pytest.raises(MountError, match="log_file=FILE"):
-        default_log(Path("/mnt/movies"))

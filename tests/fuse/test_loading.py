@@ -1,5 +1,6 @@
 """The file system of a mount is made while the mount is live."""
 
+import errno
 import logging
 import threading
 from types import SimpleNamespace
@@ -7,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from cryofs.errors import DamagedError, MountError
+from cryofs.errors import MountError, StuckError
 from cryofs.fuse.loading import Loading
-from cryofs.system import thread_pools
+from cryofs.system import deadlines, thread_pools
 from tests.support import wait_for
 
 
@@ -30,6 +31,17 @@ def test_requests_wait_until_the_file_system_has_started() -> None:
     assert loading.started() is made
 
 
+def test_a_request_with_a_deadline_waits_no_longer() -> None:
+    go_on = threading.Event()
+    made: Any = SimpleNamespace(start=lambda _: go_on.wait(20))
+    loading = Loading(lambda: made, 1)
+    loading.start()
+    with deadlines.within(0.05), pytest.raises(StuckError, match="still being loaded"):
+        loading.files()
+    go_on.set()
+    assert loading.files() is made
+
+
 def test_a_file_system_that_was_made_before_is_used() -> None:
     made: list[Any] = []
 
@@ -44,12 +56,14 @@ def test_a_file_system_that_was_made_before_is_used() -> None:
 
 
 def test_requests_fail_if_it_cannot_be_made(caplog: pytest.LogCaptureFixture) -> None:
+    """They do not fail with the error of the start: no file is missing because a library is."""
+
     def make() -> Any:
-        raise DamagedError("broken")
+        raise FileNotFoundError(errno.ENOENT, "no library")
 
     loading = Loading(make, 1)
     loading.start()
-    with pytest.raises(DamagedError, match="broken"):
+    with pytest.raises(MountError, match=r"cannot open the archive .*no library"):
         loading.files()
     assert loading.started() is None
     wait_for(lambda: bool(caplog.records))

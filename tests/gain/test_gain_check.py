@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from benchmarks.simulate import Detector, header, write_frames, write_movie
 from benchmarks.simulate_counts import make_gain
 from benchmarks.simulate_eer import Events, Widths, encode, write_eer
+from benchmarks.simulate_scaled import ScaledDetector
 from cryofs.errors import FormatError, GainError
 from cryofs.gain.gain_check import check_gain, read_gain, warn_of
 from cryofs.kernels.orientation import ORIENTATIONS, Orientation
@@ -87,10 +88,14 @@ def test_movies_of_each_kind(tmp_path: Path, make: Callable[[Path], Path], orien
     assert check_gain(mrc_gain(tmp_path / "other.mrc", OTHER), [movie], 2).best is None
 
 
-def test_gain_normalised_movies_need_their_counts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("scaled", [False, True])
+def test_gain_normalised_movies_need_their_counts(tmp_path: Path, scaled: bool) -> None:
     movie = tmp_path / "session" / "movie.mrc"
     movie.parent.mkdir()
-    write_movie(movie, DETECTOR, 20)
+    if scaled:
+        ScaledDetector(DETECTOR).write(movie, 20)
+    else:
+        write_movie(movie, DETECTOR, 20)
     gain = mrc_gain(tmp_path / "gain.mrc", DETECTOR.gain[::-1])
     with pytest.raises(GainError, match=r"movie\.mrc: has gain-normalised values, not counts; pass its archived movie"):
         check_gain(gain, [movie], 2)

@@ -2,65 +2,20 @@
 
 import json
 import os
-import shutil
-import threading
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from benchmarks.simulate import header
-from cryofs.errors import ArchiveError
-from cryofs.ingest import hidden
 from cryofs.ingest.draft import DraftOptions
-from cryofs.ingest.run import IngestOptions, Summary, ingest
+from cryofs.ingest.run import IngestOptions
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.storage import checksum_lists
 from cryofs.storage.archive_lock import Activity, ArchiveLock
+from tests.ingest.runs import figures, ingested, noise
 from tests.outcomes import verified
-from tests.support import archive, assert_verified, names, restored, run_in_process, simulated, wait_for, written_movie
+from tests.support import archive, assert_verified, names, restored, run_in_process, simulated, written_movie
 from tests.twins import alter, make_twins
-
-AT_ONCE = IngestOptions(settle=0, jobs=2)
-
-
-class Listener:
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-        self.errors: list[str] = []
-        self.done: list[Path] = []
-        self.counted = self.expected = 0
-
-    def begin(self, movies: int, frames: int) -> None:
-        self.expected += frames
-
-    def frames(self, count: int) -> None:
-        self.counted += count
-
-    def movie_done(self, name: Path, original_bytes: int, stored_bytes: int) -> None:
-        self.done.append(name)
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    def failed(self, error: Exception) -> None:
-        self.errors.append(str(error))
-
-
-def ingested(folder: Path, options: IngestOptions = AT_ONCE) -> tuple[Summary, Listener]:
-    listener = Listener()
-    return ingest(folder, options, listener), listener
-
-
-def figures(summary: Summary) -> tuple[int, int, int, int]:
-    return summary.ingested, summary.waiting, summary.kept_plain, summary.failed
-
-
-def noise(path: Path) -> Path:
-    values = np.random.default_rng(1).integers(-(2**15), 2**15, (2, 60, 50)).astype("<i2")
-    path.write_bytes(header((2, 60, 50), 1) + values.tobytes())
-    return path
 
 
 def test_movies_of_a_folder_are_replaced_and_other_files_stay(tmp_path: Path) -> None:
@@ -193,87 +148,6 @@ def test_a_plain_movie_that_differs_from_its_archived_movie_is_a_failure(tmp_pat
     assert figures(summary) == (0, 0, 0, 1)
     assert str(plain) in listener.errors[0]
     assert names(plain.parent) == [plain.name, archived.name]
-
-
-def test_follow_takes_movies_as_they_are_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cryofs.ingest.run._SEARCH_SECONDS", 0.05)
-    stop, listener, found = threading.Event(), Listener(), []
-    options = IngestOptions(settle=0, follow=True, jobs=1)
-    thread = threading.Thread(target=lambda: found.append(ingest(tmp_path, options, listener, stop)))
-    thread.start()
-    for seed in range(2):
-        written_movie(tmp_path / f"{seed}.mrc", seed)
-        wait_for(lambda: len(listener.done) == seed + 1)  # noqa: B023
-        with pytest.raises(ArchiveError, match="in use by cryofs ingest"):
-            archive(tmp_path / "0.mrc.tif", tmp_path)
-    stop.set()
-    thread.join()
-    assert figures(found[0]) == (2, 0, 0, 0)
-    assert names(tmp_path) == ["0.mrc.tif", "1.mrc.tif"]
-
-
-def remote(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the storage be one on which leases show nothing."""
-    for module in ("cryofs.ingest.run", "cryofs.archive.recovery"):
-        monkeypatch.setattr(f"{module}.may_be_remote", lambda _: True)
-
-
-def test_originals_on_network_storage_stay_hidden_for_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    remote(monkeypatch)
-    plain = written_movie(tmp_path / "a.mrc")
-    data = plain.read_bytes()
-    summary, _ = ingested(tmp_path)
-    assert (summary.ingested, summary.hidden) == (1, 1)
-    (kept,) = tmp_path.glob(".cryofs-kept-*")
-    assert kept.read_bytes() == data
-    assert ingested(tmp_path)[0].hidden == 1
-    assert kept.exists()
-    assert_verified(tmp_path, 1)
-    monkeypatch.setattr(hidden, "KEPT_SECONDS", 0.0)
-    assert ingested(tmp_path)[0].hidden == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["a.mrc.tif"]
-
-
-@pytest.mark.parametrize("taken", [False, True])
-def test_an_original_that_changes_while_it_is_hidden_is_put_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: bool
-) -> None:
-    remote(monkeypatch)
-    plain = written_movie(tmp_path / "a.mrc")
-    with plain.open("r+b") as writer:
-        assert ingested(tmp_path)[0].hidden == 1
-        if taken:
-            shutil.copy(written_movie(tmp_path.parent / "new.mrc", seed=1), plain)
-        writer.write(b"x")
-    summary, listener = ingested(tmp_path, IngestOptions(settle=1000))
-    assert summary.hidden == 0
-    (note,) = (note for note in listener.notes if "changed after it was archived" in note)
-    if not taken:
-        assert names(tmp_path) == ["a.mrc"]
-        assert plain.read_bytes()[:1] == b"x"
-    else:
-        (beside,) = tmp_path.glob("a.changed-*.mrc")
-        assert beside.name in note
-        assert beside.read_bytes()[:1] == b"x"
-        assert names(tmp_path) == [beside.name, "a.mrc", "a.mrc.tif"]
-
-
-def test_a_hidden_file_that_is_not_the_recorded_original_is_never_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    remote(monkeypatch)
-    plain = written_movie(tmp_path / "a.mrc")
-    ingested(tmp_path)
-    (kept,) = tmp_path.glob(".cryofs-kept-*")
-    found = kept.stat()
-    with kept.open("r+b") as file:
-        file.write(b"x")
-    os.utime(kept, ns=(found.st_atime_ns, found.st_mtime_ns))
-    monkeypatch.setattr(hidden, "KEPT_SECONDS", 0.0)
-    _, listener = ingested(tmp_path)
-    assert kept.exists()
-    assert "has another original" in listener.notes[0]
-    assert not plain.exists()
 
 
 def test_the_command(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """A plain movie of an archive becomes an archived movie: drafts, and the steps that replace one by the other."""
 
 import os
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -12,10 +14,10 @@ from cryofs.errors import ArchiveError, ChangedError, NotSmallerError
 from cryofs.ingest.draft import DraftOptions, MakeDrafts, NoReferenceError, Ready
 from cryofs.ingest.publish import publish
 from cryofs.storage.atomic_file import OWN_PREFIX
-from cryofs.storage.leases import LeaseUsers
+from cryofs.storage.leases import LeaseUsers, is_held
 from cryofs.storage.steps import Ended
 from tests.outcomes import verified
-from tests.support import restored, simulated, written_movie
+from tests.support import restored, simulated, wait_for, written_movie
 
 
 def draft_of(plain: Path, archive: Path, options: DraftOptions | None = None) -> Ready:
@@ -126,3 +128,43 @@ def test_an_owner_that_cannot_be_kept_is_an_error(tmp_path: Path, monkeypatch: p
 
 def _refuse(*_: object) -> None:
     raise PermissionError
+
+
+class Opening(LeaseUsers):
+    """Users of a file that another program begins to open after the draft has its name."""
+
+    def __init__(self, ready: Ready, mode: str):
+        super().__init__(ready.plain, ready.state, covers=True)
+        self._pool = ThreadPoolExecutor(1)
+        self._mode = mode
+        self.opened: Future[IO[bytes]] | None = None
+
+    def switch(self) -> None:
+        self.opened = self._pool.submit(self._path.open, self._mode)
+        wait_for(lambda: not is_held(self._descriptor))
+
+
+def test_a_program_that_opens_the_file_meanwhile_reads_it(tmp_path: Path) -> None:
+    plain = written_movie(tmp_path / "X.mrc")
+    data = plain.read_bytes()
+    ready = draft_of(plain, tmp_path)
+    with Opening(ready, "rb") as users:
+        assert publish(ready, users) is Ended.REMOVED
+    assert users.opened is not None
+    with users.opened.result() as file:
+        assert file.read() == data
+    assert [path.name for path in tmp_path.iterdir()] == ["X.mrc.tif"]
+
+
+def test_a_program_that_opens_the_file_for_writing_meanwhile_keeps_it(tmp_path: Path) -> None:
+    plain = written_movie(tmp_path / "X.mrc")
+    data = plain.read_bytes()
+    ready = draft_of(plain, tmp_path)
+    with Opening(ready, "r+b") as users:
+        assert publish(ready, users) is Ended.PUT_BACK
+    assert users.opened is not None
+    with users.opened.result() as file:
+        file.seek(0, os.SEEK_END)
+        file.write(b"more")
+    assert [path.name for path in tmp_path.iterdir()] == ["X.mrc"]
+    assert plain.read_bytes() == data + b"more"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.simulate import Arithmetic, Detector, header, write_movie
+from benchmarks.simulate_scaled import Rounding, ScaledDetector
 from cryofs.compress.movie_task import CompressOptions
 from cryofs.compress.plan import Coding
 from tests.support import archive
@@ -34,9 +35,20 @@ def test_gain_normalised_movies(tmp_path: Path, reader: dict[str, Any], kind: Ar
     (tmp_path / "session").mkdir()
     write_movie(tmp_path / "session" / "movie.mrc", Detector.make((120, 131), 9, arithmetic=kind), 40)
     archive(tmp_path / "session", tmp_path / "archive")
-    multiply = reader["read_gain"](tmp_path / "archive" / "gain-reference.mrc")
-    frames = reader["read_movie"](tmp_path / "archive" / "movie.mrc.tif", multiply)
+    reference = reader["read_gain"](tmp_path / "archive" / "gain-reference.mrc")
+    frames = reader["read_movie"](tmp_path / "archive" / "movie.mrc.tif", reference)
     assert list(frames) == values_of(tmp_path / "session" / "movie.mrc")
+
+
+@pytest.mark.parametrize("rounding", ["even", "up", "down"])
+def test_scaled_integers(tmp_path: Path, reader: dict[str, Any], rounding: Rounding) -> None:
+    gain = (np.random.default_rng(1).integers(240, 272, (120, 131)) / 256).astype(np.float32)
+    camera = ScaledDetector(Detector(gain, np.array([7, 77])), 32, "u2", rounding)
+    camera.write(tmp_path / "movie.mrc", mean=2)
+    archive(tmp_path / "movie.mrc", tmp_path / "archive")
+    reference = reader["read_gain"](tmp_path / "archive" / "gain-reference.mrc")
+    frames = reader["read_movie"](tmp_path / "archive" / "movie.mrc.tif", reference)
+    assert list(frames) == values_of(tmp_path / "movie.mrc")
 
 
 @pytest.mark.parametrize("narrow", ["auto", "exact", "never"])

@@ -16,13 +16,14 @@ from cryofs.movies.eer import EerMovie
 from cryofs.movies.eer_gain import EerGains
 from cryofs.movies.eer_rendering import Rendering
 from tests.kernels.test_eer_events import render
+from tests.privileges import CAN_USE_FUSE
 from tests.support import mounted, movies_star
 
 needs_relion = [
     pytest.mark.relion,
     pytest.mark.skipif(shutil.which("relion_convert_to_tiff") is None, reason="needs relion"),
 ]
-needs_fuse = pytest.mark.skipif(shutil.which("fusermount3") is None, reason="needs fuse3")
+needs_fuse = pytest.mark.skipif(not CAN_USE_FUSE, reason="needs fuse3, /dev/fuse and the right to mount")
 FRAMES = 7
 
 
@@ -59,6 +60,33 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # where frames do not matter
     write_eer(folder / "few.eer", frames[:2], FALCON_SHAPE, widths, xml=metadata(2, 0.1, 0.8))
     return folder
+
+
+def _ending_with_an_electron(events: Events, widths: Widths) -> tuple[bytes, Events]:
+    """Return a frame that ends with the code of an electron on its last pixel, and its events.
+
+    RELION reads two codes of 12 bits at a time. The number of codes is odd, so that it reads beyond the frame.
+    """
+    total = FALCON_SHAPE[0] * FALCON_SHAPE[1]
+    longest = (1 << widths.run) - 1
+    # without the first events one by one, until the number of codes is odd
+    for first in range(1, 100):
+        pixels = np.append(events.pixels[first:], total - 1)
+        gaps = np.diff(pixels, prepend=-1) - 1
+        long_codes = int((gaps // longest).sum())
+        if (long_codes + len(pixels)) % 2:
+            break
+    last = np.zeros(1, np.int64)
+    changed = Events(pixels, np.append(events.x[first:], last), np.append(events.y[first:], last))
+    bits = long_codes * widths.long_bits + len(pixels) * (widths.run + widths.x + widths.y)
+    return encode(changed, total, widths)[: -(-bits // 8)], changed
+
+
+def _image(events: list[Events]) -> NDArray[np.int64]:
+    """Return the electrons of some frames on the grid of the detector."""
+    total = FALCON_SHAPE[0] * FALCON_SHAPE[1]
+    every = np.concatenate([one.pixels for one in events])
+    return np.bincount(every, minlength=total).reshape(FALCON_SHAPE)
 
 
 class TestRelion:
@@ -100,6 +128,24 @@ class TestRelion:
         theirs = mrcfile.read(tmp_path / "gain-reference.mrc")
         ours = EerGains().get(path, (4096 * upsampling, 4096 * upsampling)).values
         np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+    @pytest.mark.parametrize("widths", [Widths(7, 2, 2, 65001), Widths(8, 2, 2, 65000)], ids=["65001", "65000"])
+    def test_frames_that_end_with_an_electron_on_the_last_pixel_are_kept(self, tmp_path: Path, widths: Widths) -> None:
+        total = FALCON_SHAPE[0] * FALCON_SHAPE[1]
+        rng = np.random.default_rng(1)
+        events = [random_events(rng, FALCON_SHAPE, 0.001, widths) for _ in range(3)]
+        frames = [encode(one, total, widths) for one in events]
+        frames[1], events[1] = _ending_with_an_electron(events[1], widths)
+        write_eer(tmp_path / "x.eer", frames, FALCON_SHAPE, widths)
+        command = ["relion_convert_to_tiff", "--i", "x.eer", "--o", "out/", "--eer_grouping", "3"]
+        done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+        skipped = [line for line in done.stderr.splitlines() if "number of pixels is not right" in line]
+        assert ["frame 2" in line for line in skipped] == [True]
+        theirs = tifffile.imread(tmp_path / "out" / "x.tif")[::-1]
+        np.testing.assert_array_equal(theirs, _image([events[0], events[2]]))
+        with EerMovie(tmp_path / "x.eer", Rendering(grouping=3), EerGains()) as movie:
+            np.testing.assert_array_equal(movie.frame(0), _image(events))
+            assert movie.findings.damaged_frames == []
 
     @needs_fuse
     def test_motion_correction_through_the_mount(self, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import cryofs
 from benchmarks.simulate import Arithmetic, Detector, write_counts
 from cryofs.movies.tiff import ForeignMovie
 from tests.foreign import counts, serialem
+from tests.privileges import CAN_USE_FUSE
 from tests.support import cryofs as command
 from tests.support import mounted, movies_star, simulated
 
@@ -47,7 +48,7 @@ def test_counts_that_relion_converted(tmp_path: Path) -> None:
 
 @pytest.mark.relion
 @needs_relion
-@pytest.mark.skipif(shutil.which("fusermount3") is None, reason="needs fuse3")
+@pytest.mark.skipif(not CAN_USE_FUSE, reason="needs fuse3, /dev/fuse and the right to mount")
 def test_an_archive_of_relion_mounts_as_it_is(tmp_path: Path) -> None:
     simulated(tmp_path / "Movies" / "x.mrc", frames=60, detector=DETECTOR)
     converted(tmp_path, "Gain", "--estimate_gain", "--thresh", "20")

@@ -3,13 +3,15 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from cryofs.formats.star import StarFile
 from tests.interop.drifting_eer import FRAMES, drift, write_drifting
 from tests.interop.relion import JOB, NEEDS_RELION, relion, shifts_of
+from tests.privileges import CAN_USE_FUSE
 from tests.support import mounted, movies_star, run_in_process
 
-pytestmark = NEEDS_RELION
+pytestmark = [*NEEDS_RELION, pytest.mark.skipif(not CAN_USE_FUSE, reason="needs the right to mount")]
 GROUPING = 24
 
 

@@ -3,14 +3,16 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from cryofs.formats.star import StarFile
 from tests.interop.drifting_eer import FRAMES, drift, write_drifting, write_particles
 from tests.interop.relion import JOB, NEEDS_RELION, relion, shifts_of
+from tests.privileges import CAN_USE_FUSE
 from tests.support import mounted, movies_star, run_in_process
 
-pytestmark = NEEDS_RELION
+pytestmark = [*NEEDS_RELION, pytest.mark.skipif(not CAN_USE_FUSE, reason="needs the right to mount")]
 HALF = "run_half{}_class001_unfil.mrc"
 
 

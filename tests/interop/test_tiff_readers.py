@@ -11,13 +11,14 @@ import pytest
 import tifffile
 
 from benchmarks.simulate import Detector, header
+from tests.privileges import CAN_USE_FUSE
 from tests.support import archive, mounted, movies_star, simulated
 
 needs_relion = [
     pytest.mark.relion,
     pytest.mark.skipif(shutil.which("relion_image_handler") is None, reason="needs relion"),
 ]
-needs_fuse = pytest.mark.skipif(shutil.which("fusermount3") is None, reason="needs fuse3")
+needs_fuse = pytest.mark.skipif(not CAN_USE_FUSE, reason="needs fuse3, /dev/fuse and the right to mount")
 DETECTOR = Detector.make((512, 560), defects=40)
 FRAMES = 16
 # with more than one thread RELION fills hot pixels in an order, and so with values, that differ from run to run

@@ -1,7 +1,6 @@
 """What tests of mounts share: the mark of what they need, and queries about a mount."""
 
 import json
-import os
 import shutil
 import time
 from pathlib import Path
@@ -10,14 +9,12 @@ import psutil
 import pytest
 
 from cryofs.storage.archive_lock import LOCK_NAME
+from tests.privileges import CAN_USE_FUSE
 from tests.support import run_in_process
 
 NEEDS_MOUNTS = [
     pytest.mark.mounted,
-    pytest.mark.skipif(
-        shutil.which("fusermount3") is None or not os.access("/dev/fuse", os.R_OK | os.W_OK),
-        reason="needs fuse3 and /dev/fuse",
-    ),
+    pytest.mark.skipif(not CAN_USE_FUSE, reason="needs fuse3, /dev/fuse and the right to mount"),
 ]
 
 

@@ -178,3 +178,17 @@ def test_a_gain_reference_of_another_detector_is_refused(folder: Path, tmp_path:
     assert done.returncode == 1
     assert "small.gain: size mismatch of the gain reference" in done.stderr
     assert not (tmp_path / "mnt").is_mount()
+
+
+def test_a_dose_per_fraction_without_a_pixel_size_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "mnt").mkdir()
+    write_eer(tmp_path / "archive" / "x.eer", random_frames(6, SHAPE, 0.05, Widths()), SHAPE, Widths())
+    options = ["--eer-dose-per-fraction", 1.0, "-o", f"log_file={tmp_path}/log"]
+    done = run_in_process("mount", tmp_path / "archive", tmp_path / "mnt", *options, check=False)
+    assert done.returncode == 1
+    assert "pass --eer-pixel-size or --eer-grouping" in done.stderr
+    assert not (tmp_path / "mnt").is_mount()
+    with mounted(tmp_path / "archive", tmp_path / "mnt", *options[:2], "--eer-pixel-size", 0.5) as mount:
+        # 0.05 electrons in a pixel of 0.25 A^2 are 0.2 e/A^2 a frame
+        assert (mount / "x.mrc").read_bytes() == rendered(tmp_path / "archive" / "x.eer", grouping=5, pixel_size=0.5)

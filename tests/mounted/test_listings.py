@@ -1,8 +1,11 @@
 """Listings of a real mount carry attributes, so that programs which look at every file need not ask again."""
 
+import ctypes
 import os
+import platform
 import shutil
 import stat
+import struct
 import subprocess
 from pathlib import Path
 
@@ -74,6 +77,35 @@ def test_listed_inodes_and_types_are_those_of_stat(tree: DamagedTree, tmp_path: 
             except FileNotFoundError:
                 continue
             assert (inode, is_folder) == (stated.st_ino, stat.S_ISDIR(stated.st_mode)), name
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="needs the number of getdents64 on this processor")
+def test_the_folder_and_the_one_above_have_their_inodes(tree: DamagedTree, tmp_path: Path) -> None:
+    with mounted(tree.folder, tmp_path / "mnt") as place:
+        for folder, above in (
+            (place, place),
+            (place / "Movies", place),
+            (place / "@counts" / "Movies", place / "@counts"),
+        ):
+            listed = raw_entries(folder)
+            assert (listed["."], listed[".."]) == (folder.stat().st_ino, above.stat().st_ino)
+            assert all(listed.values())
+
+
+def raw_entries(folder: Path) -> dict[str, int]:
+    """The names in a folder with their inodes, as the kernel returns them; os.scandir leaves out the folder itself."""
+    found = {}
+    memory = ctypes.create_string_buffer(1 << 16)
+    descriptor = os.open(folder, os.O_RDONLY)
+    while size := ctypes.CDLL(None).syscall(217, descriptor, memory, len(memory)):
+        assert size > 0
+        position = 0
+        while position < size:
+            inode, _, length, _ = struct.unpack_from("<QqHB", memory, position)
+            found[os.fsdecode(memory.raw[position + 19 : position + length].split(b"\0")[0])] = inode
+            position += length
+    os.close(descriptor)
+    return found
 
 
 def test_a_changed_movie_has_its_new_size_after_the_timeout(many: Path, tmp_path: Path) -> None:

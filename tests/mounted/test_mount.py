@@ -85,7 +85,11 @@ def test_settings_as_mount_options(session: Path, tmp_path: Path) -> None:
         facts = facts_of(tmp_path / "mnt")
         assert (facts["budget_bytes"], facts["readahead"]) == (64 << 20, 2 << 20)
         assert os.getsid(facts["pid"]) == facts["pid"], "the process survives its terminal and job"
-        line = next(line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f"{tmp_path}/mnt" in line)
+        line = next(
+            line
+            for line in Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
+            if f"{tmp_path}/mnt" in line
+        )
         assert " - fuse.cryofs a,b " in line
         assert "index:" not in (tmp_path / "x.log").read_text(), "only errors are logged"
     finally:

@@ -12,6 +12,7 @@ import pytest
 
 from cryofs.fuse.control import is_mounted
 from tests.mounted.support import NEEDS_MOUNTS
+from tests.privileges import IS_ROOT
 from tests.support import DETACH_MOUNTS, archive, run_in_process, same_tree, simulated, wait_for
 
 HELPER = Path(sys.executable).with_name("mount.cryofs")
@@ -44,7 +45,7 @@ def place(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def linked() -> Iterator[None]:
     """Install the helper for mount(8), for one test at a time on this machine; never replace another helper."""
-    if os.geteuid() != 0:
+    if not IS_ROOT:
         pytest.skip("needs root, to link the helper into /sbin")
     made = []
     with contextlib.ExitStack() as stack:
@@ -132,7 +133,7 @@ def test_a_mount_in_another_namespace(session: Path, place: Path) -> None:
 def test_a_bare_environment(session: Path, place: Path) -> None:
     """Mount as during boot: no PATH, no HOME, no working directory."""
     log = Path(f"/var/log/cryofs/{str(place).strip('/').replace('/', '-')}.log")
-    if os.geteuid() != 0:
+    if not IS_ROOT:
         pytest.skip("checks the log of root")
     was_there = log.parent.is_dir()
     done = run("/usr/bin/env", "-i", HELPER, session.with_name("an archive, ö"), place, "-o", "rw", cwd="/")

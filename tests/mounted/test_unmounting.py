@@ -11,12 +11,13 @@ import pytest
 
 from cryofs.fuse.control import is_mounted
 from tests.mounted.support import NEEDS_MOUNTS, facts_of, is_gone
+from tests.privileges import CAN_MOUNT
 from tests.support import DETACH_MOUNTS, cryofs, mounted, run_in_process
 
 pytestmark = NEEDS_MOUNTS
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to bind mounts")
+@pytest.mark.skipif(not CAN_MOUNT, reason="needs root to bind mounts")
 def test_unmounting_one_of_several_mounts(session: Path, tmp_path: Path) -> None:
     """Processes of bind mounts and of a mount under another mount continue to serve."""
     source, other = session.with_name("archive"), tmp_path / "other"
@@ -39,7 +40,7 @@ def test_unmounting_one_of_several_mounts(session: Path, tmp_path: Path) -> None
     assert is_gone(pid)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a mount namespace")
+@pytest.mark.skipif(not CAN_MOUNT, reason="needs root to make a mount namespace")
 def test_unmounting_a_mount_that_another_namespace_shows_too(session: Path, tmp_path: Path) -> None:
     with mounted(session.with_name("archive"), tmp_path / "mnt") as place:
         script = DETACH_MOUNTS + "echo; read x; exec cat notes.txt"

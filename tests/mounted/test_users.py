@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from tests.mounted.support import NEEDS_MOUNTS, archive_copy
+from tests.privileges import IS_ROOT
 from tests.support import DETACH_MOUNTS, keep_group_out, mounted
 
 pytestmark = NEEDS_MOUNTS
 NOBODY = 65534
 # changing user ids is not enough; the process must not keep any capability of root
 AS_NOBODY = f"setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups --inh-caps=-all --bounding-set=-all".split()
-needs_root = pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root and setpriv")
+needs_root = pytest.mark.skipif(not IS_ROOT or shutil.which("setpriv") is None, reason="needs root and setpriv")
 
 
 def as_nobody(*command: object) -> subprocess.CompletedProcess[str]:

@@ -188,7 +188,14 @@ def test_times_are_set_one_at_a_time(place: tuple[Path, Path]) -> None:
 
 def test_names_that_belong_to_cryofs_are_refused(place: tuple[Path, Path], written: tuple[Path, Path]) -> None:
     mount, archive = place
-    for name in (".cryofs-x", "x.mrc.tif", "X.MRCS.TIF", "x" * 248 + ".mrc"):
+    for name in (
+        ".fuse_hidden0000000100000001",
+        "gain-reference.mrc",
+        ".cryofs-x",
+        "x.mrc.tif",
+        "X.MRCS.TIF",
+        "x" * 248 + ".mrc",
+    ):
         for call in (lambda path: path.write_bytes(b""), lambda path: path.mkdir(), lambda path: path.symlink_to("a")):
             refused(partial(call, mount / name), "Operation not permitted")
         (mount / "a").write_bytes(b"")

@@ -13,7 +13,8 @@ from cryofs.compress.movie_task import CompressOptions
 from cryofs.compress.plan import Coding
 from cryofs.errors import DamagedError
 from cryofs.formats import record as record_format
-from cryofs.formats.record import Adopted, FrameExceptions, Record
+from cryofs.formats.mrc import MODE_DTYPES
+from cryofs.formats.record import Adopted, FrameExceptions, Gain, Record
 from cryofs.formats.record_check import layout_of
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain_library import GainLibrary
@@ -70,6 +71,12 @@ def with_exceptions(record: Record, count: int, near: int, size: int) -> Record:
     return with_frame(record, exceptions=FrameExceptions(count, replace(found.blob, size=size), near))
 
 
+def with_gain(record: Record, **changes: object) -> Record:
+    frame_bytes = np.dtype(MODE_DTYPES[record.mrc_mode]).itemsize * record.shape[1] * record.shape[2]
+    original = replace(record.original, bytes=record.header.size + 2 * frame_bytes + record.trailing[0].size)
+    return replace(record, gain=replace(Gain("0" * 64, "gain-reference.mrc"), **changes), original=original)
+
+
 def test_sizes_that_writers_write(record: Record) -> None:
     assert layout_of(record, "x").header_bytes == 1024 + 64
     assert layout_of(with_header(record, 1024), "x").header_bytes == 1024
@@ -91,6 +98,10 @@ def test_sizes_that_writers_write(record: Record) -> None:
         (lambda record: with_exceptions(record, 1, 2, 2), "1 exceptions (2 near) in frame 1"),
         (lambda record: with_exceptions(record, 1, 0, 9), "1 exceptions in a blob of 9 bytes in frame 1"),
         (lambda record: with_exceptions(record, 1, 0, 2**63 - 1), "exceptions in a blob of 9223372036854775807 bytes"),
+        (lambda record: with_gain(record, rounding="even"), "with rounding even for values of mode 2"),
+        (lambda record: with_gain(replace(record, mrc_mode=12)), "with rounding None for values of mode 12"),
+        (lambda record: with_gain(record, scale=0.0), "scale 0.0 of the gain reference"),
+        (lambda record: with_gain(record, scale=1e6), "scale 1000000.0 of the gain reference"),
     ],
 )
 def test_invalid_records_are_rejected(record: Record, change: Callable[[Record], Record], claim: str) -> None:

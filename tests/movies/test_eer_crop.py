@@ -1,6 +1,7 @@
 """EER movies that are rendered on a fine grid and cropped in Fourier space."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,22 @@ def test_fingerprints() -> None:
     others.append(Rendering(upsampling=4, crop=1, gain=Path("falcon.gain")))
     assert len({fingerprint(one) for one in (plain, *others)}) == 5
     assert fingerprint(Rendering(gain=Path("falcon.gain"))) == ""
+
+
+def test_fingerprints_ignore_options_that_affect_no_byte() -> None:
+    gain = Path("falcon.gain")
+    # without --eer-dose-per-fraction, a dose does not affect fractions; the header holds the pixel size
+    assert fingerprint(Rendering(dose=40)) == ""
+    assert fingerprint(Rendering(pixel_size=0.7)) == "pixel_size=0.7"
+    by_dose = [Rendering(dose_per_fraction=1.0, dose=dose) for dose in (None, 30, 40)]
+    assert len({fingerprint(one) for one in by_dose}) == 3
+    assert fingerprint(by_dose[0]) == fingerprint(Rendering(dose_per_fraction=1.0, grouping=7))
+    # the convention affects fractions only if they are multiplied, and only if it differs from that of the name
+    assert fingerprint(Rendering(gain=gain, gain_convention="divide")) == ""
+    multiplied = Rendering(gain=gain, apply_gain=True)
+    assert fingerprint(multiplied) == fingerprint(replace(multiplied, gain_convention="multiply"))
+    assert fingerprint(multiplied) == fingerprint(replace(multiplied, dtype="uint16"))
+    assert fingerprint(multiplied) != fingerprint(replace(multiplied, gain_convention="divide"))
 
 
 @pytest.mark.parametrize(("spectra", "at_once"), [(0.5, 1), (3.5, 3), (1000, 7)])

@@ -16,10 +16,14 @@ from cryofs.movies.gain_library import GainLibrary
 from cryofs.vfs.file_system import FileSystem
 from tests.support import assert_verified
 
-# Written by the code of the time: without any checksum of strips, with one of each frame, with one of each strip.
+# Written by the code of the time: without any checksum of strips, with one of each frame, with one of each strip, and a
+# movie of scaled integers.
 RECORDS = Path(__file__).parents[1] / "data" / "records"
-NAMES = ["version-1.mrc.tif", "version-1-strips-sum.mrc.tif", "version-2.mrc.tif"]
-ORIGINAL_SHA256 = "95aa378043f84cdfd256cf320ce0300416feca8ff0004a7a38564946e273d86c"
+NAMES = ["version-1.mrc.tif", "version-1-strips-sum.mrc.tif", "version-2.mrc.tif", "version-4.mrc.tif"]
+HAVE_STRIP_SUMS = NAMES[2:]
+FLOATS = "95aa378043f84cdfd256cf320ce0300416feca8ff0004a7a38564946e273d86c"
+INTEGERS = "bf2ad1d426f2dc96d350cbb70f42094917380bdf521c92d39ebb72d87553c628"
+ORIGINAL_SHA256 = dict.fromkeys(NAMES, FLOATS) | {NAMES[3]: INTEGERS}
 FOOTER_BYTES, VERSION_PLACE = 48, 8
 
 
@@ -30,13 +34,13 @@ def archive(tmp_path: Path) -> Path:
 
 def test_there_is_a_file_of_every_version() -> None:
     versions = [(RECORDS / name).read_bytes()[-FOOTER_BYTES + VERSION_PLACE] for name in NAMES]
-    assert versions == [1, 1, 2]
+    assert versions == [1, 1, 2, 4]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_original_comes_back(archive: Path, name: str) -> None:
     with ArchivedMovie(archive / name, GainLibrary()) as movie:
-        assert movie.record.original.sha256 == ORIGINAL_SHA256
+        assert movie.record.original.sha256 == ORIGINAL_SHA256[name]
     files = FileSystem(archive, Settings(jobs=1))
     files.start()
     try:
@@ -46,7 +50,7 @@ def test_the_original_comes_back(archive: Path, name: str) -> None:
         # few bytes at a time, from the last ones on
         pieces = [bytes(files.read(handle, 1000, offset)) for offset in range(0, size, 1000)[::-1]]
         files.release(handle)
-        assert hashlib.sha256(b"".join(pieces[::-1])).hexdigest() == ORIGINAL_SHA256
+        assert hashlib.sha256(b"".join(pieces[::-1])).hexdigest() == ORIGINAL_SHA256[name]
     finally:
         files.stop()
 
@@ -56,7 +60,7 @@ def test_row_blocks_need_checksums_of_strips(archive: Path, monkeypatch: pytest.
     monkeypatch.setattr("cryofs.formats.tiff_pages.ROW_BLOCKS_WORTH_IT", 1)
     with ArchivedMovie(archive / name, GainLibrary()) as movie, CountsMovie(movie) as counts:
         blocks = [movie.row_block(5), counts.row_block(5)]
-    assert blocks == ([range(40)] * 2 if name == NAMES[2] else [None] * 2)
+    assert blocks == ([range(40)] * 2 if name in HAVE_STRIP_SUMS else [None] * 2)
 
 
 def test_all_of_them_verify(archive: Path) -> None:
@@ -70,7 +74,7 @@ def test_any_damaged_strip_is_an_error(archive: Path, name: str) -> None:
     with ArchivedMovie(path, GainLibrary()) as movie:
         frame, expected = movie.record.frames[1], movie.frame(1).tobytes()
     errors: list[str] = []
-    assert isinstance(frame, FrameVersion1) == (name != NAMES[2])
+    assert isinstance(frame, FrameVersion1) == (name not in HAVE_STRIP_SUMS)
     for place, size in zip(frame.offsets, frame.byte_counts, strict=True):
         changed = bytearray(whole)
         changed[place + size // 2] ^= 4

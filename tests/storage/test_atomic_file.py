@@ -1,18 +1,15 @@
 """Files and folders that are there whole or not at all, and nowhere but below the archive."""
 
-import errno
-import fcntl
 import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 import pytest
 
 from cryofs.compress.folders import Folders
 from cryofs.errors import ArchiveError
-from cryofs.storage.atomic_file import remove_stale_drafts, write_file
+from cryofs.storage.atomic_file import write_file
 from cryofs.storage.checksum_lists import LIST_NAME
 from cryofs.storage.folders import make_folders
 from tests.foreign import counts, serialem
@@ -56,45 +53,6 @@ def test_a_folder_is_made_of_nothing_else(tmp_path: Path, points_to: str | None)
     with pytest.raises(ArchiveError, match=r"Movies: .* rename or remove it"):
         make_folders(root, Path("Movies/Grid1"))
     assert not list((tmp_path / "elsewhere").iterdir())
-
-
-@pytest.mark.parametrize("unsupported", [errno.ENOSYS, errno.EOPNOTSUPP])
-def test_files_are_written_where_there_are_no_locks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unsupported: int
-) -> None:
-    def flock(_: object, operation: int) -> None:
-        raise OSError(unsupported, os.strerror(unsupported))
-
-    monkeypatch.setattr(fcntl, "flock", flock)
-    write_file(tmp_path / "file", b"1234")
-    assert (tmp_path / "file").read_bytes() == b"1234"
-
-
-def test_no_draft_stays_where_locking_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def flock(_: object, operation: int) -> None:
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-
-    monkeypatch.setattr(fcntl, "flock", flock)
-    with pytest.raises(OSError, match="file") as caught:
-        write_file(tmp_path / "file", b"1234")
-    assert caught.value.filename == str(tmp_path / "file")
-    assert not list(tmp_path.iterdir())
-
-
-def test_drafts_are_removed_where_locks_need_a_file_open_for_writing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = fcntl.flock
-
-    def flock(file: BinaryIO, operation: int) -> None:
-        if not file.writable():
-            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        real(file, operation)
-
-    monkeypatch.setattr(fcntl, "flock", flock)
-    (tmp_path / ".cryofs-draft-0123").write_bytes(b"left behind")
-    remove_stale_drafts(tmp_path)
-    assert not list(tmp_path.iterdir())
 
 
 def test_errors_name_the_file_and_not_its_draft(tmp_path: Path) -> None:

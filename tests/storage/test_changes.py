@@ -11,8 +11,8 @@ PACKAGE = Path(cryofs.__file__).parent
 SEAM = "storage/changes.py"
 # what these open is not an archive: compiled code, an index in a cache folder, a log, a kernel setting, devices
 ELSEWHERE = {
-    *("system/numba_cache.py", "vfs/index_db.py", "fuse/daemon.py", "fuse/serve.py", "kernels/object_code.py"),
-    *("cli/__init__.py", "cli/app.py", "doctor/machine.py"),
+    *("system/code_cache.py", "vfs/index_db.py", "fuse/daemon.py", "fuse/serve.py"),
+    *("fuse/log_file.py", "system/limited.py", "cli/__init__.py", "cli/app.py", "doctor/machine.py"),
     # calls the operations of a file system, which have the names of system calls
     "fuse/writing_binding.py",
 }

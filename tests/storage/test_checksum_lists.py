@@ -1,7 +1,5 @@
 """Checksum lists: sha256sum reads them, and runs side by side lose no line."""
 
-import errno
-import fcntl
 import hashlib
 import multiprocessing
 import os
@@ -123,16 +121,6 @@ def test_runs_side_by_side_keep_each_others_lines(tmp_path: Path) -> None:
     assert [run.exitcode for run in runs] == [0, 0, 0]
     assert set(read_list(tmp_path)) == set(map(str, range(120)))
     assert [path.name for path in tmp_path.iterdir()] == [LIST_NAME]
-
-
-@pytest.mark.parametrize("unsupported", [errno.ENOSYS, errno.EOPNOTSUPP])
-def test_storage_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unsupported: int) -> None:
-    def flock(*_: object) -> None:
-        raise OSError(unsupported, os.strerror(unsupported))
-
-    monkeypatch.setattr(fcntl, "flock", flock)
-    update(tmp_path, {"a": ONE})
-    assert read_list(tmp_path) == {"a": ONE}
 
 
 def test_a_line_is_gone_before_its_file_is_replaced(tmp_path: Path) -> None:

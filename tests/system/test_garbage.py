@@ -1,4 +1,4 @@
-"""The collector is paused while modules are imported."""
+"""The collector is paused while objects are created that stay."""
 
 import gc
 
@@ -8,14 +8,14 @@ from cryofs.system import garbage
 
 
 def test_it_is_paused_and_goes_on() -> None:
-    with garbage.imports():
+    with garbage.long_lived():
         assert not gc.isenabled()
     assert gc.isenabled()
     gc.unfreeze()
 
 
 def test_it_goes_on_after_an_error() -> None:
-    with pytest.raises(ImportError), garbage.imports():
+    with pytest.raises(ImportError), garbage.long_lived():
         raise ImportError
     assert gc.isenabled()
     gc.unfreeze()
@@ -23,7 +23,17 @@ def test_it_goes_on_after_an_error() -> None:
 
 def test_what_was_imported_is_not_walked_again() -> None:
     before = gc.get_freeze_count()
-    with garbage.imports():
+    with garbage.long_lived():
         kept = [[] for _ in range(1000)]  # type: ignore[var-annotated]
     assert gc.get_freeze_count() >= before + len(kept)
+    gc.unfreeze()
+
+
+def test_it_goes_on_after_the_last_of_several_blocks() -> None:
+    first, second = garbage.long_lived(), garbage.long_lived()
+    with first:
+        second.__enter__()
+    assert not gc.isenabled()
+    second.__exit__(None, None, None)
+    assert gc.isenabled()
     gc.unfreeze()

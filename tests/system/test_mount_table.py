@@ -2,10 +2,11 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from cryofs.system.mount_table import Mount, mount_of, mount_table
+from cryofs.system.mount_table import Mount, mount_of, mount_table, resolved
 
 TABLE = rb"""22 1 254:0 / / rw,relatime - ext4 /dev/vda rw
 23 22 0:21 / /mnt/with\040space\011and\134 ro shared:5 master:1 - fuse.cryofs /archive ro,user_id=0
@@ -79,3 +80,41 @@ def test_mounts_of_one_file_system_have_numbers(tmp_path: Path) -> None:
 
 def test_the_real_table_has_a_root() -> None:
     assert mount_of(Path("/"), mount_table()) is not None
+
+
+def test_paths_are_resolved_without_access_to_mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every access below the mountpoint of such a mount counts as one that hangs."""
+    stuck = tmp_path / "mnt"
+    mounts = [
+        Mount(tmp_path, "0:1", "tmpfs"),
+        Mount(stuck, "0:2", "fuse.cryofs"),
+        Mount(stuck / "in", "0:3", "fuse.cryofs"),
+    ]
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder/../mnt")
+    (tmp_path / "deep").symlink_to(tmp_path / "link" / "x")
+    (tmp_path / "loop").symlink_to("loop")
+    real = os.readlink
+
+    def readlink(path: object, **more: Any) -> str:
+        assert not Path(str(path)).is_relative_to(stuck)
+        return str(real(str(path), **more))
+
+    monkeypatch.setattr(os, "readlink", readlink)
+
+    def found(name: str) -> tuple[str, str | None]:
+        path, mount = resolved(tmp_path / name, mounts, "fuse.cryofs")
+        return str(path.relative_to(tmp_path)), mount.device if mount else None
+
+    assert found("mnt") == ("mnt", "0:2")
+    assert found("mnt/a/b") == ("mnt/a/b", "0:2")
+    assert found("mnt/in") == ("mnt/in", "0:3")
+    assert found("link") == ("mnt", "0:2")
+    assert found("link/in/a") == ("mnt/in/a", "0:3")
+    assert found("deep/y") == ("mnt/x/y", "0:2")
+    assert found("folder/../mnt/in/../z") == ("mnt/z", "0:2")
+    assert found("mnt/../folder") == ("folder", None)
+    assert found("missing/a") == ("missing/a", None)
+    assert found("loop/a") == ("loop/a", None)
+    (tmp_path / "out").symlink_to("/")
+    assert resolved(tmp_path / "out/usr", mounts, "fuse.cryofs") == (Path("/usr").resolve(), None)

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from cryofs.system.resources import default_cache_size, memory_limits, process_limit, usable_cores, usable_memory
+from cryofs.system.resources import (
+    default_cache_size,
+    memory_limits,
+    process_limit,
+    task_limit,
+    usable_cores,
+    usable_memory,
+)
 from tests.support import run_in_process
 
 GIB = 1 << 30
@@ -113,6 +120,27 @@ def test_cores_are_bounded_by_control_groups(
 ) -> None:
     """Compare the number of cores; None means all cores of the affinity."""
     assert usable_cores(machine(tmp_path, groups, files)) == (cores or len(os.sched_getaffinity(0)))
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "limit"),
+    [
+        ("0::/a/b\n", {"a/b/pids.max": "max\n", "a/pids.max": "300\n"}, 300),
+        ("8:pids:/a\n", {"pids/a/pids.max": "20\n"}, 20),
+        ("0::/a\n", {"a/pids.max": "5000\n"}, 1000),
+    ],
+)
+def test_tasks_are_bounded_by_control_groups_and_limits(
+    tmp_path: Path, groups: str, files: dict[str, str], limit: int
+) -> None:
+    root = machine(tmp_path, groups, files)
+    with (root / "proc/self/limits").open("a") as limits:
+        limits.write("Max processes             1000                 2000                 processes\n")
+    assert task_limit(root) == limit
+
+
+def test_tasks_may_be_unlimited(tmp_path: Path) -> None:
+    assert task_limit(machine(tmp_path, "0::/a\n", {"a/pids.max": "max\n"})) is None
 
 
 def test_parts_of_a_core_count_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

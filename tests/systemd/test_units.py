@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from cryofs.fuse.control import is_mounted
+from tests.privileges import CAN_USE_FUSE
 from tests.support import archive, cryofs, simulated
 
 UNITS = sorted((Path(__file__).parents[2] / "systemd").iterdir())
@@ -51,8 +52,8 @@ def test_the_service_makes_no_mount_namespace() -> None:
 
 @pytest.mark.mounted
 @pytest.mark.skipif(
-    shutil.which("fusermount3") is None or not os.access("/dev/fuse", os.R_OK | os.W_OK),
-    reason="needs fuse3 and /dev/fuse",
+    not CAN_USE_FUSE,
+    reason="needs fuse3, /dev/fuse and the right to mount",
 )
 def test_a_mount_notifies_when_live_and_when_stopping(tmp_path: Path) -> None:
     simulated(tmp_path / "session" / "a.mrc")

@@ -14,10 +14,13 @@ from pathlib import Path
 from tests.corpus.run import damage_run
 from tests.torture.disk import fill_disk
 from tests.torture.figures import Figures, row, table, write_into
+from tests.torture.ingest_kills import kill_ingest
 from tests.torture.kills import kill_compare, kill_compress, kill_estimation, kill_mount
 from tests.torture.readers import read_while_replaced
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+# Kills of ingest, besides the others.
+_INGEST = 0.6
 # Shares of the kills; compress has the most states in which it can be killed.
 _OF_COMPRESS, _OF_COMPARE, _OF_ESTIMATION = 0.5, 0.15, 0.2
 
@@ -32,6 +35,7 @@ def parts(kills: int, damaged: int, minutes: float, readers: int, seed: int) -> 
         "compress": lambda place: kill_compress(place, of_compress, seed),
         "compare": lambda place: kill_compare(place, of_compare, seed),
         "estimate": lambda place: kill_estimation(place, of_estimation, seed),
+        "ingest": lambda place: kill_ingest(place, round(_INGEST * kills), seed),
         "mount": lambda place: kill_mount(place, of_mount, seed),
         # a movie has one or two steps per frame
         "disk": lambda place: fill_disk(place, frames=min(kills, 100)),
@@ -70,7 +74,10 @@ def read_damaged(folder: Path, count: int, seed: int) -> Figures:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.torture")
     parser.add_argument(
-        "--kills", type=int, default=500, help="total kills of compress, compare, estimate-gain and mounts"
+        "--kills",
+        type=int,
+        default=500,
+        help="total kills of compress, compare, estimate-gain and mounts; those of ingest come on top",
     )
     parser.add_argument("--damaged", type=int, default=1000, help="number of damaged files")
     parser.add_argument("--minutes", type=float, default=20, help="duration of reading while files are replaced")

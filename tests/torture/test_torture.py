@@ -1,11 +1,10 @@
 """A short run of `make torture`."""
 
-import os
-import shutil
 from pathlib import Path
 
 import pytest
 
+from tests.privileges import CAN_USE_FUSE
 from tests.torture.__main__ import parts, run
 from tests.torture.figures import BEGIN, END, Figures, table, write_into
 
@@ -14,8 +13,8 @@ PARTS = parts(kills=8, damaged=10, minutes=0.05, readers=8, seed=1)
 
 @pytest.mark.mounted
 @pytest.mark.skipif(
-    shutil.which("fusermount3") is None or not os.access("/dev/fuse", os.R_OK | os.W_OK),
-    reason="needs fuse3 and /dev/fuse",
+    not CAN_USE_FUSE,
+    reason="needs fuse3, /dev/fuse and the right to mount",
 )
 @pytest.mark.parametrize("name", PARTS)
 def test_a_short_torture(tmp_path: Path, name: str) -> None:

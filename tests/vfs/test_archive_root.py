@@ -1,6 +1,7 @@
 """Nobody is led out of the archive: not by links, not by dots, not by a folder that becomes a link meanwhile."""
 
 import os
+import resource
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -145,3 +146,31 @@ def test_a_folder_that_turns_into_a_link_and_back_never_leads_out(place: Path, v
         files.stop()
     assert len(seen) == 3
     assert nothing > 1000, "what is only outside is never there"
+
+
+@pytest.fixture
+def few_files() -> Iterator[None]:
+    """A limit that leaves a few more open files."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = {int(name) for name in os.listdir("/proc/self/fd")}
+    free = [number for number in range(len(used) + 8) if number not in used]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[7] + 1, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+DEPTH = 200
+
+
+@pytest.mark.usefixtures("few_files")
+def test_deep_folders_need_few_open_files(root: Root) -> None:
+    deep = Path(*["d"] * DEPTH)
+    (root.path / deep).mkdir(parents=True)
+    (root.path / deep / "notes.txt").write_text("300 kV")
+    place = root.path / deep
+    assert root.names(place) == ["notes.txt"]
+    assert [name for name, _ in root.entries(place)] == ["notes.txt"]
+    assert root.lstat(place / "notes.txt").st_size == len("300 kV")
+    with root.open(place / "notes.txt") as source:
+        assert source.read(3, 0) == b"300"
+    assert len(root.devices(place)) == DEPTH + 1

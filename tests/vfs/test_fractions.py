@@ -75,10 +75,13 @@ def test_damage_is_reported_by_the_mount_and_by_the_file(eer_archive: Path) -> N
     data[place : place + 8] = bytes(8)
     (eer_archive / "c.eer").write_bytes(data)
     with serving(eer_archive) as files:
+        before = files.file_facts("/c.mrc")
         content(files, "/c.mrc")
         content(files, "/@up2_gr5/c.mrc")
         facts = files.file_facts("/c.mrc")
+        assert before is not None
         assert facts is not None
+        assert (before["overflow_bits"], facts["overflow_bits"]) == (None, 7)
         assert (facts["damaged_frames"], facts["source_frames"], facts["fractions"]) == ([5], 10, 2)
         assert files.facts()["eer_damaged_frames"] == 1
         assert files.file_facts("/notes.txt") is None

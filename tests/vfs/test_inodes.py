@@ -23,6 +23,7 @@ from cryofs.vfs.file_system import FileSystem
 from cryofs.vfs.inodes import FolderInodes, hashed_inode
 from tests.corpus.session_tree import DETECTOR, EER_SHAPE
 from tests.foreign import counts, serialem
+from tests.privileges import CAN_MOUNT
 from tests.support import archive, listed_in, simulated, tmpfs
 from tests.vfs.serving import content, started, write_movie
 
@@ -205,7 +206,7 @@ def test_file_systems_whose_inodes_collide(inode: int) -> None:
     assert shown_inode({"one": 2, "one/back": 1}, 1, inode, "one/back") == own
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount")
+@pytest.mark.skipif(not CAN_MOUNT, reason="needs root to mount")
 def test_an_archive_of_several_file_systems(place: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Two of the same inodes, one of them mounted again under another device number."""
     movie = (place / "Movies" / "b.mrc.tif").read_bytes()

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ import pytest
 from benchmarks.simulate_eer import Widths, random_frames, write_eer
 from cryofs.config.settings import Settings, Size
 from cryofs.errors import StuckError
+from cryofs.system import deadlines
 from cryofs.vfs.file_system import FileSystem
 from cryofs.vfs.io_executor import IoExecutor
 from tests import faults
@@ -41,6 +43,28 @@ def test_results_and_errors_are_those_of_the_call() -> None:
     assert threading.active_count() == before, "threads are used again"
     io.end()
     wait_for(lambda: threading.active_count() < before)
+
+
+def test_a_request_with_a_deadline_waits_no_longer(free: threading.Event) -> None:
+    io = IoExecutor(60)
+    with deadlines.within(SOON), pytest.raises(StuckError):
+        io.run("a.tif", free.wait)
+    with deadlines.within(0), pytest.raises(StuckError):
+        io.run("b.tif", lambda: "fine")
+    assert io.run("b.tif", lambda: "fine") == "fine"
+
+
+def test_many_hanging_files_leave_time_for_requests_that_waited(free: threading.Event) -> None:
+    """The kernel counts the time of a request from when it was made, however late a thread receives it."""
+    io = IoExecutor(8.0)
+    for number in range(4):
+        with deadlines.within(0.05), pytest.raises(StuckError):
+            io.run(f"{number}.tif", free.wait)
+    began = time.monotonic()
+    with deadlines.within(60), pytest.raises(StuckError):
+        io.run("another.tif", free.wait)
+    assert time.monotonic() - began < 8.0
+    assert io.run("fine.tif", lambda: "fine") == "fine"
 
 
 def test_readers_of_a_stuck_file_get_an_error_and_others_go_on(free: threading.Event) -> None:

@@ -9,6 +9,6 @@ RELION. Cameras and readers disagree on whether unused sub-pixel bits follow a r
 """
 
 from cryofs.formats.eer.index import EerIndex, EventCode
-from cryofs.formats.eer.reader import EventStreams, read_index, read_streams
+from cryofs.formats.eer.reader import EventStreams, content_digest, read_index, read_streams
 
-__all__ = ["EerIndex", "EventCode", "EventStreams", "read_index", "read_streams"]
+__all__ = ["EerIndex", "EventCode", "EventStreams", "content_digest", "read_index", "read_streams"]

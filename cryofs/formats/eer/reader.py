@@ -13,6 +13,7 @@ from cryofs.formats.eer.index import MAX_SIDE, EerIndex
 from cryofs.formats.eer.stream_memory import StreamMemory
 from cryofs.formats.tiff_directories import MAGICS, BrokenError
 from cryofs.storage.byte_source import ByteSource
+from cryofs.storage.checksums import xxh3_checksum
 
 # Maximum padding of a frame in bytes; no writer adds as much.
 _PADDING_BYTES = 4096
@@ -52,6 +53,16 @@ def read_index(source: ByteSource) -> EerIndex:
         return _checked(footer_index(source))
     except BrokenError as error:
         raise FormatError(f"{source.name}: {error}; copy the file again") from error
+
+
+def content_digest(index: EerIndex) -> str:
+    """Return a digest of what distinguishes an EER file from others: its directories.
+
+    They hold the size of each event stream, and no two movies have the same sizes.
+    """
+    arrays = (index.offsets, index.byte_counts, index.first_strips, index.intact)
+    facts = repr((index.shape, index.code, index.other_code, index.metadata)).encode()
+    return xxh3_checksum(b"\0".join((facts, *(array.tobytes() for array in arrays))))
 
 
 def read_streams(source: ByteSource, index: EerIndex, frames: Sequence[int]) -> EventStreams:
