@@ -21,7 +21,7 @@ from cryofs.execution.processes import DiedError, NoProcessError
 from cryofs.formats.archive_names import archived_name
 from cryofs.ingest.finished import Verdict, is_candidate, judge
 from cryofs.storage.atomic_file import OWN_PREFIX
-from cryofs.storage.checksum_lists import set_seen
+from cryofs.storage.checksum_lists import ListReader, set_seen
 from cryofs.storage.file_state import FileState, state_of
 from cryofs.storage.hashing import hash_file
 from cryofs.vfs.changing import MountParts
@@ -55,6 +55,7 @@ class Ingester:
         self._search_at: float | None = time.monotonic() + settings.settle
         # movies that failed, which are not tried again before they change
         self._failed: dict[Path, FileState] = {}
+        self._lists = ListReader()
         self._children: Children | None = None
         self._thread = threading.Thread(target=self._run, name="ingest", daemon=True)
         self._thread.start()
@@ -123,7 +124,7 @@ class Ingester:
             found = place.lstat()
             if self._failed.get(place) == state_of(found):
                 return False
-            judged = judge(place, settle)
+            judged = judge(place, self._lists, settle)
             if judged.verdict is Verdict.KEEP:
                 self._keep(place, judged.reason)
             elif judged.verdict is Verdict.WAIT and time.time() - found.st_ctime < settle:

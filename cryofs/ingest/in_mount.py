@@ -5,6 +5,7 @@ Threads: safe to call from any thread. A thaw decodes before it locks the name, 
 
 import contextlib
 import os
+import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -81,11 +82,13 @@ class MountedMovies:
 
     def set_attributes(self, place: Path, change: AttributeChange) -> None:
         """Set attributes; mode and times take a thaw, because they are in the record."""
-        self.check_removable(place)
-        if change == AttributeChange(uid=change.uid, gid=change.gid):
-            with LocalFile.open(place.with_name(archived_name(place.name))) as file:
-                set_attributes(file.descriptor, change)
-            return
+        with ArchivedMovie(place.with_name(archived_name(place.name)), self._gains) as movie:
+            check_changeable(movie, place)
+            # a change of owner clears these bits
+            has_bits = bool(movie.record.original.mode & (stat.S_ISUID | stat.S_ISGID))
+            if not has_bits and change == AttributeChange(uid=change.uid, gid=change.gid):
+                set_attributes(movie.source.descriptor, change)
+                return
         self._thaw_locked(place)
         with LocalFile.open(place) as file:
             set_attributes(file.descriptor, change)

@@ -15,7 +15,7 @@ from cryofs.ingest.mounting import archived_movies
 from cryofs.storage import changes
 from cryofs.storage.changes import Disk
 from cryofs.storage.checksum_lists import LIST_NAME
-from cryofs.vfs.name_changes import Caller
+from cryofs.vfs.callers import Caller
 from cryofs.vfs.writable import WritableFileSystem
 from tests.vfs.serving import content, started
 

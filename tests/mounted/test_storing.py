@@ -21,8 +21,8 @@ pytestmark = NEEDS_MOUNTS
 SHAPE = (30, 256, 300)
 
 
-def movie(seed: int) -> bytes:
-    return header(SHAPE, 1) + np.random.default_rng(seed).poisson(1, SHAPE).astype("<i2").tobytes()
+def movie(seed: int, shape: tuple[int, int, int] = SHAPE) -> bytes:
+    return header(shape, 1) + np.random.default_rng(seed).poisson(1, shape).astype("<i2").tobytes()
 
 
 def wait_for(condition: Callable[[], object]) -> None:
