@@ -186,6 +186,10 @@ class Ingester:
             log.info("%s: kept plain (%s)", self._name(place), self._named(reason))
 
     def _fail(self, place: Path, error: Exception) -> None:
+        if not os.path.lexists(place):
+            # removed, or its folder was renamed
+            self._search_again()
+            return
         log.warning("%s: not archived (%s)", self._name(place), self._named(str(error)))
         with contextlib.suppress(OSError):
             self._failed[place] = state_of(place.lstat())

@@ -13,7 +13,7 @@ import psutil
 
 from benchmarks.simulate import header
 from cryofs.storage.checksum_lists import LIST_NAME
-from tests.mounted.support import NEEDS_MOUNTS, is_gone
+from tests.mounted.support import NEEDS_MOUNTS, is_gone, wait_for_unlocked
 from tests.outcomes import verified
 from tests.support import mounted
 
@@ -76,6 +76,7 @@ def test_a_written_movie_is_archived_under_its_readers(tmp_path: Path) -> None:
         found = (mount / "Y.mrc").stat()
         assert (found.st_mode & 0o777, found.st_mtime_ns) == (0o600, 10**18 + 5)
         assert (mount / "Y.mrc").read_bytes() == data
+    wait_for_unlocked(archive)
     assert [path.name for path in archive.iterdir()] == ["Y.mrc.tif"]
     assert not verified(archive)[1]
 
@@ -90,6 +91,7 @@ def test_what_gets_no_smaller_stays_plain(tmp_path: Path) -> None:
         log = tmp_path / "mnt.log"
         wait_for(lambda: log.read_text().count("kept plain") == 2)
         assert (mount / "noise.mrc").read_bytes() == noise
+    wait_for_unlocked(archive)
     assert sorted(path.name for path in archive.glob("*")) == [LIST_NAME, "noise.mrc", "text.mrc"]
 
 
@@ -111,6 +113,7 @@ def test_a_killed_child_loses_nothing(tmp_path: Path) -> None:
         children = server.children(recursive=True)
     # neither the mount nor its children outlive it
     wait_for(lambda: all(is_gone(process.pid) for process in [server, *children]))
+    wait_for_unlocked(archive)
     assert sorted(path.name for path in archive.iterdir()) == ["0.mrc.tif", "1.mrc.tif", "2.mrc.tif"]
     assert not verified(archive)[1]
 
@@ -133,6 +136,7 @@ def test_a_killed_mount_loses_nothing(tmp_path: Path) -> None:
             assert {name: (again / name).read_bytes() for name in data} == data
             wait_for(lambda: len(list(archive.glob("*.tif"))) == 3 and not list(archive.glob("*.mrc")))
             assert {name: (again / name).read_bytes() for name in data} == data
+    wait_for_unlocked(archive)
     assert sorted(path.name for path in archive.iterdir()) == ["0.mrc.tif", "1.mrc.tif", "2.mrc.tif"]
     assert not verified(archive)[1]
 
