@@ -9,10 +9,10 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from cryofs.codecs import deflate, huffman_encoder, lzw, lzw_kernels, uncompressed
+from cryofs.codecs import deflate, huffman_encoder, lzw, lzw_codec, uncompressed
 from cryofs.codecs.codec import Codec
 from cryofs.codecs.deflate import Deflate, Strategy
-from cryofs.codecs.lzw import Lzw
+from cryofs.codecs.lzw_codec import Lzw
 from cryofs.codecs.uncompressed import Uncompressed
 
 STRATEGIES: tuple[Strategy, ...] = ("default", "huffman", "rle")
@@ -37,7 +37,7 @@ def encode_one_code(strip: NDArray[Any]) -> bytes:
 
 def encode_sparse_lzw(strip: NDArray[Any]) -> bytes:
     """LZW for small counts."""
-    return lzw_kernels.encode(strip.reshape(-1).view(np.uint8))
+    return lzw.encode(strip.reshape(-1).view(np.uint8))
 
 
 def _predicted(encode: Callable[[NDArray[Any]], bytes]) -> Callable[[NDArray[Any]], bytes]:
@@ -45,7 +45,7 @@ def _predicted(encode: Callable[[NDArray[Any]], bytes]) -> Callable[[NDArray[Any
 
 
 NOTHING = Encoding("none", Uncompressed(), uncompressed.encode)
-LZW = Encoding("lzw", Lzw(), lzw.encode_any)
+LZW = Encoding("lzw", Lzw(), lzw_codec.encode_any)
 DEFLATE = Encoding("deflate", Deflate(), deflate.encode_deflate)
 
 
@@ -77,7 +77,7 @@ ENCODINGS = (
 )
 FLOAT_ENCODINGS = (
     Encoding("none, predicted", Uncompressed("float"), _predicted(uncompressed.encode)),
-    Encoding("lzw, predicted", Lzw("float"), _predicted(lzw.encode_any)),
+    Encoding("lzw, predicted", Lzw("float"), _predicted(lzw_codec.encode_any)),
     *(
         Encoding(
             f"deflate {level}, predicted",

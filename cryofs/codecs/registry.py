@@ -7,7 +7,7 @@ import numpy as np
 
 from cryofs.codecs.codec import Codec, Encoder
 from cryofs.codecs.deflate import Deflate
-from cryofs.codecs.lzw import Lzw
+from cryofs.codecs.lzw_codec import Lzw
 from cryofs.codecs.packbits import PackBits
 from cryofs.codecs.predictor import PREDICTOR_TAGS, Predictor
 from cryofs.codecs.uncompressed import Uncompressed

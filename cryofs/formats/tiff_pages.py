@@ -23,7 +23,8 @@ SAMPLE_FORMATS = {"u": 1, "i": 2, "f": 3}
 # Defaults of tags that a page may omit: SamplesPerPixel, Predictor, SampleFormat.
 _DEFAULTS = {277: 1, 317: 1, 339: 1}
 WORK_ROWS = 128
-# Minimum number of row blocks in a frame; frames with fewer are decoded whole.
+# Minimum number of rows and of row blocks in a frame; smaller frames are decoded whole.
+ROWS_WORTH_IT = 769
 ROW_BLOCKS_WORTH_IT = 4
 # Bytes that no codec exceeds as overhead of a strip.
 STRIP_OVERHEAD = 1024
@@ -68,7 +69,7 @@ class PageLayout:
 
     def row_block(self, row: int) -> range | None:
         """Return the row block (frame rows) that contains a row, or None if only whole frames can be decoded."""
-        if self.strips <= (ROW_BLOCKS_WORTH_IT - 1) * self._strips_of_group:
+        if self.ny < ROWS_WORTH_IT or self.strips <= (ROW_BLOCKS_WORTH_IT - 1) * self._strips_of_group:
             return None
         rows = self.frame_rows(self.strip_group_at(row))
         return range(rows.start, rows.stop)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cryofs.codecs import huffman_decoder, huffman_encoder, lzw_kernels, registry
+from cryofs.codecs import huffman_decoder, huffman_encoder, lzw, registry
 from cryofs.kernels import eer_events, multiply, to_counts
 from cryofs.kernels.from_counts import Arithmetic, GainReference
 from cryofs.kernels.gain_estimate import GainEstimate
@@ -27,7 +27,7 @@ def load() -> None:
     data = np.zeros(100, np.uint8)
     huffman_encoder.encode(data)
     huffman_decoder.load()
-    lzw_kernels.decode(lzw_kernels.encode(data), data)
+    lzw.decode(lzw.encode(data), data)
     eer_events.load()
     registry.load_compiled()
     multiply.multiply(np.ones((2, 3), np.uint8), values, 0, values.reshape(-1))

@@ -29,7 +29,7 @@ _STORE_EVERY = 1000
 _LOG_SECONDS = 10.0
 # Number of files between two pauses while requests arrive.
 _AT_ONCE = 20
-_PAUSE_SECONDS = 0.01
+_PAUSE_SECONDS = 0.03
 
 log = logging.getLogger("cryofs")
 

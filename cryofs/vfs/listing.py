@@ -165,8 +165,9 @@ class Listing:
                 continue
             if name in unread:
                 shown = self._by_name.shown(name, found)
-                removed = tree.removed
-                shown = [one for one in shown if not removed.hides(folder.path / one.name, folder.path / name, found)]
+                if not (removed := tree.removed).is_empty:
+                    path = folder.path / name
+                    shown = [one for one in shown if not removed.hides(folder.path / one.name, path, found)]
             else:
                 shown = self._by_record(folder.path / name, found, inodes.attributes(name, found, view.name), view)
             for place, each in enumerate(shown, 1):

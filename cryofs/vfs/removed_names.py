@@ -33,6 +33,11 @@ class RemovedNames:
         """Hide a derived name, whose node this is."""
         self._removed[place] = _source(node.path, node.stored)
 
+    @property
+    def is_empty(self) -> bool:
+        """True if no name was removed."""
+        return not self._removed
+
     def hides(self, place: Path, path: Path, found: os.stat_result | None) -> bool:
         """Return True if the name was removed, and is derived from the same file as then, at a path and as found."""
         return bool(self._removed) and self._removed.get(place) == _source(path, found)

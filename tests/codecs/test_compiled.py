@@ -15,13 +15,13 @@ from cryofs.codecs import compiled
 from cryofs.system import code_cache
 
 PROGRAM = """
-from cryofs.codecs import lzw_kernels
+from cryofs.codecs import lzw
 import numpy as np
 data = np.arange(40, dtype=np.uint8) % 3
 out = np.empty_like(data)
-lzw_kernels.decode(lzw_kernels.encode(data), out)
+lzw.decode(lzw.encode(data), out)
 assert (out == data).all()
-print(sum(sum(kernel.stats.cache_misses.values()) for kernel in vars(lzw_kernels).values() if hasattr(kernel, "stats")))
+print(sum(sum(kernel.stats.cache_misses.values()) for kernel in vars(lzw).values() if hasattr(kernel, "stats")))
 """
 
 

@@ -13,12 +13,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cryofs.codecs import lzw_kernels
+from cryofs.codecs import lzw
 from cryofs.codecs.registry import codec_named
 from cryofs.formats.tiff_pages import PageLayout
 from cryofs.formats.tiff_writer import TiffMovieWriter
 
-SMALL = lzw_kernels.SMALL
+SMALL = lzw.SMALL
 CLEAR, END, FIRST_FREE = 256, 257, 258
 # A dictionary takes so many codes until it is cleared.
 FULL = 4094 - 258
@@ -37,11 +37,11 @@ def other_size(data: NDArray[np.uint8]) -> int:
 
 def check(data: NDArray[np.uint8]) -> int:
     """Assert that the data come back; return the size of the stream."""
-    stream = lzw_kernels.encode(data)
+    stream = lzw.encode(data)
     # room for a byte more, so that a longer stream is noticed
     assert bytes(imagecodecs.lzw_decode(stream, out=len(data) + 1)) == data.tobytes()
     found = np.empty_like(data)
-    lzw_kernels.decode(stream, found)
+    lzw.decode(stream, found)
     assert found.tobytes() == data.tobytes()
     return len(stream)
 
@@ -145,7 +145,7 @@ def test_a_strip_may_end_in_a_string_at_any_code(codes: int) -> None:
 def test_every_string_is_the_longest_that_is_known(mean: float) -> None:
     values = np.random.default_rng(4).poisson(mean, 150_000 if mean < 0.05 else 40_000)
     data = np.minimum(values, SMALL - 1).astype(np.uint8)
-    assert codes_of(lzw_kernels.encode(data)) == plain_codes(data.tobytes())
+    assert codes_of(lzw.encode(data)) == plain_codes(data.tobytes())
 
 
 def entries_before_clears(stream: bytes) -> list[int]:
@@ -173,9 +173,9 @@ def entries_before_clears(stream: bytes) -> list[int]:
 @pytest.mark.parametrize("mean", [0.02, 1.0, 60.0])
 def test_the_dictionary_never_grows_beyond_what_tiff_allows(length: int, mean: float) -> None:
     data = np.random.default_rng(0).poisson(mean, length).astype(np.uint8)
-    assert max(entries_before_clears(lzw_kernels.encode(data))) <= 4094
+    assert max(entries_before_clears(lzw.encode(data))) <= 4094
     codes = np.random.default_rng(0).integers(SMALL, 256, length).astype(np.uint8)
-    first, *clears, _ = entries_before_clears(lzw_kernels.encode(codes))
+    first, *clears, _ = entries_before_clears(lzw.encode(codes))
     assert first == FIRST_FREE, "a stream begins with a clear"
     assert clears == [4093] * (length // FULL), "cleared as soon as it is full"
 
@@ -220,7 +220,7 @@ def check_readers(folder: Path, page: NDArray[Any], rows: int) -> None:
         TiffMovieWriter(file, layout, big=False, description="a movie", software="test") as writer,
     ):
         strips = [page[top : top + rows] for top in range(0, len(page), rows)]
-        writer.write_page([lzw_kernels.encode(strip.reshape(-1).view(np.uint8)) for strip in strips])
+        writer.write_page([lzw.encode(strip.reshape(-1).view(np.uint8)) for strip in strips])
     done = subprocess.run(["tiffcp", "-c", "none", encoded, plain], capture_output=True, text=True, check=True)
     assert done.stderr == ""
     assert np.array_equal(tifffile.imread(plain), page)

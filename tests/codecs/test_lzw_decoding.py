@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cryofs.codecs import lzw_kernels
+from cryofs.codecs import lzw
 from cryofs.errors import DamagedError
 
 GUARD = 64
@@ -24,7 +24,7 @@ def decode(stream: bytes, size: int) -> bytes:
     """Bytes that a stream decodes to; asserts that nothing beside them was written."""
     memory = np.full(size + 2 * GUARD, 0xA5, np.uint8)
     try:
-        lzw_kernels.decode(stream, memory[GUARD : GUARD + size])
+        lzw.decode(stream, memory[GUARD : GUARD + size])
     finally:
         assert (memory[:GUARD] == 0xA5).all()
         assert (memory[GUARD + size :] == 0xA5).all()
@@ -60,7 +60,7 @@ def strips(draw: st.DrawFn) -> bytes:
 
 ENCODERS = {
     "general": lambda data: bytes(imagecodecs.lzw_encode(data)),
-    "for small counts": lambda data: lzw_kernels.encode(np.frombuffer(bytearray(data), np.uint8)),
+    "for small counts": lambda data: lzw.encode(np.frombuffer(bytearray(data), np.uint8)),
 }
 encoders = st.sampled_from(sorted(ENCODERS))
 

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.simulate import Detector
-from cryofs.codecs import lzw_kernels
+from cryofs.codecs import lzw
 from cryofs.compress.movie_task import CompressOptions
 from cryofs.compress.plan import Coding
 from cryofs.errors import ArchiveError, ChangedError, CryofsError
@@ -99,13 +99,13 @@ def test_a_disk_that_alters_what_follows_the_pages_is_noticed(
 
 
 def test_an_encoder_that_errs_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = lzw_kernels.encode
+    original = lzw.encode
 
     def encode_another(strip: NDArray[np.uint8]) -> bytes:
         return original(strip ^ np.uint8(1))
 
     movie = simulated(tmp_path / "movie.mrc")
-    monkeypatch.setattr(lzw_kernels, "encode", encode_another)
+    monkeypatch.setattr(lzw, "encode", encode_another)
     _, reported = archive(movie, tmp_path / "archive", CompressOptions(coding=Coding("lzw")))
     error = reported.errors[movie]
     assert isinstance(error, ArchiveError)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cryofs.codecs import lzw_kernels
+from cryofs.codecs import lzw
 from cryofs.compress.movie_task import CompressOptions
 from cryofs.compress.plan import Coding
 from cryofs.errors import CryofsError, DamagedError
@@ -218,7 +218,7 @@ def test_damaged_strips_are_never_decoded(place: Path, tmp_path: Path, monkeypat
         content[movie.record.frames[4].offsets[0] + 20] ^= 0xFF  # type: ignore[attr-defined]
     path.write_bytes(content)
     met: list[bytes] = []
-    monkeypatch.setattr(lzw_kernels, "decode", lambda stream, _: met.append(stream))
+    monkeypatch.setattr(lzw, "decode", lambda stream, _: met.append(stream))
     with open_movie(path) as movie, pytest.raises(DamagedError, match="frame 4"):
         movie.mrc_frame(4)
     assert not met

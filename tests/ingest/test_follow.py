@@ -119,9 +119,12 @@ def test_a_signal_ends_a_run_that_follows(tmp_path: Path, number: signal.Signals
     written_movie(tmp_path / "a.mrc")
     command = [sys.executable, "-m", "cryofs", "ingest", str(tmp_path), "--follow", "--settle", "0", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
-        wait_for(lambda: not (tmp_path / "a.mrc").exists())
-        process.send_signal(number)
-        output, _ = process.communicate(timeout=60)
+        try:
+            wait_for(lambda: not (tmp_path / "a.mrc").exists())
+            process.send_signal(number)
+            output, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 0
     assert json.loads(output)["ingested"] == 1
     assert [path.name for path in tmp_path.iterdir()] == ["a.mrc.tif"]

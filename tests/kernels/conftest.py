@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cryofs.codecs import huffman_decoder, lzw_kernels
+from cryofs.codecs import huffman_decoder, lzw
 
 
 def counts_in_block(data: NDArray[np.uint8], start: int) -> np.uint64:
@@ -43,9 +43,9 @@ def plain_functions() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if os.environ.get("NUMBA_DISABLE_JIT") == "1":
             stand_ins: list[tuple[Any, str, Any]] = [
-                (lzw_kernels, "_counts_in_block", counts_in_block),
-                (lzw_kernels, "_copy_piece", copy_piece),
-                (lzw_kernels, "trailing_zeros", trailing_zeros),
+                (lzw, "_counts_in_block", counts_in_block),
+                (lzw, "_copy_piece", copy_piece),
+                (lzw, "trailing_zeros", trailing_zeros),
                 (huffman_decoder, "_load", load),
                 (huffman_decoder, "_store", store),
             ]

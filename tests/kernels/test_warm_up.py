@@ -1,6 +1,6 @@
 """Compilation of all kernels in advance."""
 
-from cryofs.codecs import lzw_kernels
+from cryofs.codecs import lzw
 from cryofs.kernels import gain_estimate, gain_refine, to_counts, warm_up
 
 
@@ -9,8 +9,8 @@ def test_kernels_are_compiled_in_advance() -> None:
     for kernel in (
         to_counts._divide,
         gain_estimate._update,
-        lzw_kernels._encode,
-        lzw_kernels._decode,
+        lzw._encode,
+        lzw._decode,
         gain_refine._update,
     ):
         # with numba disabled it is a plain function

