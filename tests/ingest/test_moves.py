@@ -140,7 +140,7 @@ def test_the_gain_reference_is_found_from_the_new_folder(made: Path, tmp_path: P
         assert content(files, "/other/H.mrc") == expected
 
 
-def test_an_unreadable_gain_reference_moves_nothing(made: Path, tmp_path: Path) -> None:
+def test_a_movie_without_its_gain_reference_can_be_renamed(made: Path, tmp_path: Path) -> None:
     folder = tmp_path / "archive"
     (folder / "other").mkdir(parents=True)
     shutil.copytree(made / "gains", folder / "session")
