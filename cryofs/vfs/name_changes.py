@@ -18,6 +18,7 @@ from cryofs.movies.provider import Provider
 from cryofs.storage import changes
 from cryofs.storage.atomic_file import DRAFT_PREFIX
 from cryofs.storage.checksum_lists import LIST_NAME, ListReader
+from cryofs.storage.file_lock import is_left
 from cryofs.system import renaming
 from cryofs.vfs.callers import Caller, check_caller, give
 from cryofs.vfs.changing import ArchivedMovies, MountParts
@@ -287,7 +288,7 @@ class NameChanges:
         not_empty = OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
         for name in names:
             if is_own_name(name):
-                if name != LIST_NAME and not name.startswith(DRAFT_PREFIX):
+                if not (name == LIST_NAME or name.startswith(DRAFT_PREFIX) or is_left(place / name)):
                     log.warning("%s: not removed, because %s is in use", path, name)
                     raise not_empty
             elif self._tree.found(f"{path}/{name}") is not None or not self._is_hidden_reference(place / name):

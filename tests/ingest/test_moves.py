@@ -2,11 +2,16 @@
 
 import itertools
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from cryofs.errors import CryofsError
+from cryofs.storage import ownership
+from cryofs.storage.file_lock import LOCK_SUFFIX
+from cryofs.storage.journal import JOURNAL_NAME
 from cryofs.system.renaming import EXCHANGE, NO_REPLACE
 from cryofs.vfs.writable import WritableFileSystem
 from tests.ingest.mounts import after_kills, shown, writable
@@ -108,6 +113,19 @@ def test_a_removal(made: Path, tmp_path: Path) -> None:
     for calls, found in after_kills(make, lambda files: files.names.remove("/a.mrc")):
         assert found in ({"a.mrc": data}, {}), calls
     assert found == {}
+
+
+def test_a_lock_of_an_ended_process_keeps_no_folder(tmp_path: Path) -> None:
+    made = "from cryofs.storage import ownership; print(ownership.new_name(), end='')"
+    done = subprocess.run([sys.executable, "-c", made], capture_output=True, text=True, check=True)
+    for name, owner in (("ended", done.stdout), ("held", ownership.new_name())):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{JOURNAL_NAME}{LOCK_SUFFIX}").write_text(owner)
+    with writable(tmp_path, settle=1000) as files:
+        files.names.remove_folder("/ended")
+        with pytest.raises(OSError, match="not empty"):
+            files.names.remove_folder("/held")
+    assert [path.name for path in tmp_path.iterdir()] == ["held"]
 
 
 def test_open_handles_follow_a_rename(made: Path, tmp_path: Path) -> None:
