@@ -18,7 +18,7 @@ from cryofs.movies.archived import ArchivedMovie, check_pages
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.twins import conflict
 from cryofs.storage import changes
-from cryofs.storage.atomic_file import Draft, regular_file, sync_folder
+from cryofs.storage.atomic_file import Draft, draft, regular_file, sync_folder
 from cryofs.storage.checksum_lists import recorded, replacing, update
 from cryofs.storage.steps import Users, replace_twin
 
@@ -45,20 +45,15 @@ def original_draft(plain: Path, gains: GainLibrary, pool: Executor, *, empty: bo
     """
     with ArchivedMovie(plain.with_name(archived_name(plain.name)), gains, pool) as movie:
         check_changeable(movie, plain)
-        made = Draft(plain)
-        try:
-            with made.file:
-                if not empty:
-                    check_pages(movie)
-                    feed(movie, made.write, lambda _: None)
-                    made.file.flush()
-                _copy_attributes(movie, made, empty=empty)
-                made.sync()
-                movie.source.check_unchanged()
-                # open, and therefore locked, until it has its name
-                yield made.path
-        finally:
-            changes.disk.remove(made.path, missing_ok=True)
+        with draft(plain) as made:
+            if not empty:
+                check_pages(movie)
+                feed(movie, made.write, lambda _: None)
+                made.file.flush()
+            _copy_attributes(movie, made, empty=empty)
+            made.sync()
+            movie.source.check_unchanged()
+            yield made.path
 
 
 def check_changeable(movie: ArchivedMovie, plain: Path) -> None:
@@ -67,7 +62,7 @@ def check_changeable(movie: ArchivedMovie, plain: Path) -> None:
         raise OSError(errno.EROFS, "derived from a TIFF movie, so it is read-only", plain.name)
 
 
-def replace_by_original(draft: Path, plain: Path, users: Users) -> None:
+def replace_by_original(made: Path, plain: Path, users: Users) -> None:
     """Give the draft of an original its name, and remove the archived movie; the caller has locked the name.
 
     Raises
@@ -82,7 +77,7 @@ def replace_by_original(draft: Path, plain: Path, users: Users) -> None:
         # left beside the archived movie by a restored backup
         raise conflict(plain.name, archived.name)
     with replacing(plain):
-        replace_twin("thaw", draft, plain, archived, users)
+        replace_twin("thaw", made, plain, archived, users)
     if recorded(archived) is not None:
         update(plain.parent, {archived.name: None})
 
