@@ -91,7 +91,8 @@ class Recorder(Disk):
             self.steps.append((name, step))
 
     def _below(self, path: Path) -> str | None:
-        path = path.absolute()
+        # a mount names files through the descriptor of the archive
+        path = Path(os.path.realpath(path.parent)) / path.name
         # a lock holds no data, and nothing depends on what is left of it
         is_logged = path.is_relative_to(self.root) and not (LOCK_NAME in path.parts or path.name.endswith(LOCK_SUFFIX))
         return str(path.relative_to(self.root)) if is_logged else None

@@ -119,6 +119,7 @@ def _mount(
     from cryofs.fuse.daemon import check_mountpoint, serve_here, serve_in_background
     from cryofs.fuse.log_file import open_log
     from cryofs.fuse.unmounting import clear_dead_mount
+    from cryofs.ingest.mounting import archived_movies
 
     mountpoint = place_of(mountpoint)
     parsed, listed_settings = parse_options(options)
@@ -136,12 +137,12 @@ def _mount(
             print(printable(f"cryofs: {line}"), file=sys.stderr)
     chosen = msgspec.structs.replace(parsed, **{name: value for name, value in logging.items() if value is not None})
     if foreground:
-        serve_here(archive, mountpoint, settings, chosen, lambda: None)
+        serve_here(archive, mountpoint, settings, chosen, lambda: None, archived_movies(settings))
         return
     log = open_log(mountpoint, chosen.log_file)
     if log.warning:
         print(printable(f"cryofs: {log.warning}"), file=sys.stderr)
-    serve_in_background(archive, mountpoint, settings, chosen, log)
+    serve_in_background(archive, mountpoint, settings, chosen, log, archived_movies(settings))
 
 
 def _check_once(options: dict[str, Any], listed: dict[str, Any]) -> None:

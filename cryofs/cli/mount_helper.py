@@ -73,6 +73,7 @@ def _mount(archive: Path, mountpoint: Path, options_text: str, options: dict[str
     from cryofs.fuse.daemon import check_mountpoint, serve_in_background
     from cryofs.fuse.log_file import open_log
     from cryofs.fuse.unmounting import clear_dead_mount
+    from cryofs.ingest.mounting import archived_movies
     from cryofs.system.paths import check_archive
 
     if "-N" in options:
@@ -95,7 +96,7 @@ def _mount(archive: Path, mountpoint: Path, options_text: str, options: dict[str
     log = open_log(mountpoint, parsed.log_file)
     if log.warning:
         print(printable(f"mount.cryofs: {log.warning}"), file=sys.stderr)
-    serve_in_background(archive, mountpoint, loaded, parsed, log)
+    serve_in_background(archive, mountpoint, loaded, parsed, log, archived_movies(loaded))
     if "-v" in options:
         print(printable(f"mount.cryofs: {archive} mounted on {mountpoint} (log: {log.path})"))
 

@@ -8,8 +8,9 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from cryofs.config.mount_options import MountOptions
 from cryofs.config.settings import Settings
@@ -21,6 +22,9 @@ from cryofs.system.logs import set_up
 from cryofs.system.mount_table import mount_table
 from cryofs.system.sd_notify import VARIABLE
 from cryofs.text import printable
+
+if TYPE_CHECKING:
+    from cryofs.vfs.changing import MakeArchivedMovies
 
 # Timeout for the storage of a mountpoint, in seconds.
 _SECONDS = 20.0
@@ -99,7 +103,14 @@ def _has_entries(folder: Path) -> bool:
         return any(place / entry.name not in on_demand for entry in entries)
 
 
-def serve_in_background(archive: Path, mountpoint: Path, settings: Settings, options: MountOptions, log: Log) -> None:
+def serve_in_background(
+    archive: Path,
+    mountpoint: Path,
+    settings: Settings,
+    options: MountOptions,
+    log: Log,
+    make_archived: "MakeArchivedMovies | None" = None,
+) -> None:
     """Mount in a background process; return when the mount is live.
 
     The process is a fork of this one, which has already imported most modules and checked the options.
@@ -108,6 +119,8 @@ def serve_in_background(archive: Path, mountpoint: Path, settings: Settings, opt
     ----------
     log : Log
         Log of the background process; closed here.
+    make_archived : callable or None
+        As that of `cryofs.fuse.serve.serve`.
 
     Raises
     ------
@@ -122,7 +135,8 @@ def serve_in_background(archive: Path, mountpoint: Path, settings: Settings, opt
         process = os.fork()
         if process == 0:
             _become_server(output.fileno(), ready_writer)
-            _serve(archive, mountpoint, settings, options, lambda: _leave(ready_writer, keeps_log=log.path is not None))
+            leave = partial(_leave, ready_writer, keeps_log=log.path is not None)
+            _serve(lambda: serve_here(archive, mountpoint, settings, options, leave, make_archived))
         os.close(ready_writer)
         if reader.read(1):
             return
@@ -149,13 +163,11 @@ def _become_server(log_descriptor: int, ready_writer: int) -> None:
     os.environ.pop(VARIABLE, None)
 
 
-def _serve(
-    archive: Path, mountpoint: Path, settings: Settings, options: MountOptions, on_live: Callable[[], None]
-) -> NoReturn:
+def _serve(serve: Callable[[], None]) -> NoReturn:
     """Serve in the forked process, then exit without running any remaining code of the command."""
     code = 1
     try:
-        serve_here(archive, mountpoint, settings, options, on_live)
+        serve()
         code = 0
     except (CryofsError, OSError) as error:
         print(f"cryofs: {printable(str(error))}", file=sys.stderr)
@@ -167,13 +179,18 @@ def _serve(
 
 
 def serve_here(
-    archive: Path, mountpoint: Path, settings: Settings, options: MountOptions, on_live: Callable[[], None]
+    archive: Path,
+    mountpoint: Path,
+    settings: Settings,
+    options: MountOptions,
+    on_live: Callable[[], None],
+    make_archived: "MakeArchivedMovies | None" = None,
 ) -> None:
     """Mount, and serve in this process until the archive is unmounted; see `cryofs.fuse.serve.serve`."""
     from cryofs.fuse.serve import serve
 
     set_up(options.log_level or "info", options.log_format or "text", sys.stderr)
-    serve(archive, mountpoint, settings, options, on_live)
+    serve(archive, mountpoint, settings, options, on_live, make_archived)
 
 
 def _leave(ready_writer: int, *, keeps_log: bool) -> None:

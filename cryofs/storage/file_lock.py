@@ -54,6 +54,12 @@ def locked(target: Path) -> Iterator[Callable[[], None]]:
         ownership.release(name)
 
 
+def is_left(lock: Path) -> bool:
+    """Return True if a file is a lock of a process that has ended."""
+    owner = _owner(lock) if lock.name.endswith(LOCK_SUFFIX) else None
+    return owner is not None and ownership.has_ended(owner) is True
+
+
 def _create(path: Path, name: str) -> None:
     """Create the lock, as soon as no other process has it."""
     pause, since, seen = _FIRST_PAUSE, time.monotonic(), None

@@ -105,14 +105,18 @@ def _set(folder: int, name: str, change: AttributeChange) -> None:
 
 def set_open(file: OpenFile, change: AttributeChange) -> None:
     """Set attributes of an open file; those of an archived movie without a name are lost with it."""
-    if not isinstance(file, PlainFile):
-        return
+    if isinstance(file, PlainFile):
+        set_attributes(file.descriptor, change)
+
+
+def set_attributes(descriptor: int, change: AttributeChange) -> None:
+    """Set attributes of an open file of the archive."""
     if change.uid is not None or change.gid is not None:
-        changes.disk.set_owner(file.descriptor, _or_same(change.uid), _or_same(change.gid))
+        changes.disk.set_owner(descriptor, _or_same(change.uid), _or_same(change.gid))
     if change.mode is not None:
-        changes.disk.set_mode(file.descriptor, change.mode)
+        changes.disk.set_mode(descriptor, change.mode)
     if change.atime_ns is not None or change.mtime_ns is not None:
-        changes.disk.set_times_of(file.descriptor, change.atime_ns, change.mtime_ns)
+        changes.disk.set_times_of(descriptor, change.atime_ns, change.mtime_ns)
 
 
 def _or_same(number: int | None) -> int:

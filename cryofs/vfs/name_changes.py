@@ -16,13 +16,18 @@ from cryofs.formats.archive_names import GAIN_REFERENCE, is_own_name, is_referen
 from cryofs.movies import registry
 from cryofs.movies.provider import Provider
 from cryofs.storage import changes
+from cryofs.storage.atomic_file import DRAFT_PREFIX
 from cryofs.storage.checksum_lists import LIST_NAME, ListReader
+from cryofs.storage.file_lock import is_left
 from cryofs.system import renaming
 from cryofs.vfs.callers import Caller, check_caller, give
 from cryofs.vfs.changing import ArchivedMovies, MountParts
 from cryofs.vfs.leaving_names import HiddenFiles, LeavingNames, is_hidden_name
 from cryofs.vfs.name_policy import refusal
 from cryofs.vfs.nodes import Node
+
+# Drafts may come into a folder while it is removed.
+_ATTEMPTS = 3
 
 log = logging.getLogger("cryofs")
 
@@ -149,8 +154,17 @@ class NameChanges:
         place = self.place(path)
         self.leaving.settle_in(place)
         with self._names.locked(place), self._root.above(place) as folder:
-            self._clear(place, path)
-            changes.disk.remove_folder_in(folder, place.name)
+            for _ in range(_ATTEMPTS):
+                self._clear(place, path)
+                try:
+                    changes.disk.remove_folder_in(folder, place.name)
+                except OSError as error:
+                    # a draft for a movie that was removed a moment ago
+                    if error.errno != errno.ENOTEMPTY:
+                        raise
+                else:
+                    return
+            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
 
     def move(self, path: str, target_path: str, flags: int) -> None:
         """Rename with the flags of renameat2(2); one of libfuse's hidden names begins a removal."""
@@ -274,14 +288,16 @@ class NameChanges:
         not_empty = OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
         for name in names:
             if is_own_name(name):
-                if name != LIST_NAME:
+                if not (name == LIST_NAME or name.startswith(DRAFT_PREFIX) or is_left(place / name)):
                     log.warning("%s: not removed, because %s is in use", path, name)
                     raise not_empty
             elif self._tree.found(f"{path}/{name}") is not None or not self._is_hidden_reference(place / name):
                 raise not_empty
         with self._root.folder(place) as folder:
             for name in names:
-                changes.disk.remove_in(folder, name)
+                # whoever writes a draft may remove it first
+                with contextlib.suppress(FileNotFoundError):
+                    changes.disk.remove_in(folder, name)
 
     def _is_hidden_reference(self, place: Path) -> bool:
         """Return True if a stored file is a gain reference that readers do not see here."""

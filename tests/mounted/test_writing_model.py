@@ -218,8 +218,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Pa
     assert list((base / "archive").iterdir()) == []
 
 
-def run(folders: tuple[Path, Path], examples: int, steps: int) -> None:
-    machine = type("Machine", (Writing,), {"mount": folders[0], "plain": folders[1]})
+def run(folders: tuple[Path, Path], examples: int, steps: int, base: type[Writing] = Writing) -> None:
+    machine = type("Machine", (base,), {"mount": folders[0], "plain": folders[1]})
     health = [HealthCheck.too_slow, HealthCheck.filter_too_much]
     chosen = settings(max_examples=examples, stateful_step_count=steps, deadline=None, suppress_health_check=health)
     run_state_machine_as_test(machine, settings=chosen)

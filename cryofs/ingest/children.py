@@ -1,0 +1,115 @@
+"""Make drafts for a writable mount in child processes, and give them their names in the mount itself."""
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cryofs.compress.writer import OnFrame
+from cryofs.config.settings import Settings
+from cryofs.errors import CryofsError
+from cryofs.execution.messages import Done, Failed, Progress
+from cryofs.execution.preload import prepare
+from cryofs.execution.processes import Processes
+from cryofs.gain.references import References
+from cryofs.ingest.draft import DraftOptions, MakeDrafts, Ready
+from cryofs.ingest.in_background import outside
+from cryofs.ingest.publish import publish
+from cryofs.storage.atomic_file import remove_stale_drafts
+from cryofs.vfs.changing import MountParts
+
+# Added to the nice value of children, so that programs go first.
+_NICE = 10
+
+log = logging.getLogger("cryofs")
+
+
+@dataclass
+class NiceDrafts:
+    """Task function that makes drafts at a low priority."""
+
+    make: MakeDrafts
+
+    def __call__(self, plain: Path, on_frame: OnFrame) -> Ready:
+        """Return a complete draft for a plain movie; see `MakeDrafts`."""
+        # threads that are started later have the priority of this one
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, 0, _NICE)
+        return self.make(plain, on_frame)
+
+
+class Children:
+    """Maker of archived movies; one thread uses it.
+
+    Raises
+    ------
+    GainError
+        The gain reference of the settings is not valid.
+    """
+
+    def __init__(self, parts: MountParts, settings: Settings):
+        self._parts = parts
+        self._root = parts.root.path
+        self._jobs = settings.ingest_jobs
+        if settings.gain not in ("auto", "none"):
+            References(self._root).import_file(Path(settings.gain))
+        self._options = DraftOptions(gain="none" if settings.gain == "none" else "auto")
+        # children are forked from it; without it each child imports everything itself
+        with contextlib.suppress(OSError):
+            prepare(["cryofs.compress.preload"])
+
+    def archive(
+        self, places: list[Path], check: Callable[[], None]
+    ) -> Generator[tuple[Path, Exception | None], None, None]:
+        """Yield each place once it is an archived movie, or with the error if it stays a plain file.
+
+        Parameters
+        ----------
+        check : callable
+            Called often; ends the work by an exception.
+        """
+        count = min(self._jobs, len(places))
+        options = replace(self._options, threads=max(1, self._jobs // count))
+        # a child has no descriptor of the archive, and another path may lead into the mount
+        make = NiceDrafts(MakeDrafts(outside(self._root), options))
+        tasks = {outside(place): place for place in places}
+
+        def on_progress(_: Progress) -> None:
+            check()
+
+        is_clean = False
+        try:
+            with contextlib.closing(Processes(count).run(make, list(tasks), on_progress)) as outcomes:
+                has_died = False
+                for path, outcome in outcomes:
+                    place = tasks[path]
+                    has_died = has_died or outcome.attempts > 1
+                    match outcome:
+                        case Done(made):
+                            draft = place.with_name(made.draft.name)
+                            yield place, self._publish(replace(made, plain=place, draft=draft))
+                        case Failed(error):
+                            yield place, error
+            is_clean = not has_died
+        finally:
+            if not is_clean:
+                _remove_drafts({place.parent for place in places})
+
+    def _publish(self, made: Ready) -> Exception | None:
+        place, name = made.plain, self._parts.root.name_of(made.plain)
+        try:
+            with self._parts.names.locked(place):
+                publish(made, self._parts.users(place, made.state))
+        except (CryofsError, OSError) as error:
+            return error
+        log.info("%s: archived (%d bytes stored as %d)", name, made.state.size, made.stored_bytes)
+        return None
+
+
+def _remove_drafts(folders: set[Path]) -> None:
+    """Remove the drafts that dead children left; those of this process are locked."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            remove_stale_drafts(folder)

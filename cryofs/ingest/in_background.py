@@ -1,0 +1,220 @@
+"""Archive the finished plain movies of a writable mount: child processes make drafts, the mount gives them their names.
+
+One thread finds movies that are finished, hands them to children and publishes their drafts. An error never reaches a
+writer: the movie stays plain, and is tried again once it changes.
+
+Threads: safe to call from any thread.
+"""
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cryofs.config.settings import Settings
+from cryofs.errors import ChangedError, CryofsError, FormatError, FullDiskError, NotSmallerError
+from cryofs.execution.processes import DiedError, NoProcessError
+from cryofs.formats.archive_names import archived_name
+from cryofs.ingest.finished import Verdict, is_candidate, judge
+from cryofs.storage.atomic_file import OWN_PREFIX
+from cryofs.storage.checksum_lists import ListReader, set_seen
+from cryofs.storage.file_state import FileState, state_of
+from cryofs.storage.hashing import hash_file
+from cryofs.vfs.changing import MountParts
+
+if TYPE_CHECKING:
+    from cryofs.ingest.children import Children
+
+# How long a movie waits that could not be archived for a reason that may pass: no room, a child that died.
+_RETRY_SECONDS = 60.0
+# How long the end of a mount waits for a step that is under way.
+_LAST_SECONDS = 10.0
+
+log = logging.getLogger("cryofs")
+
+
+class _StoppedError(BaseException):
+    """The mount ends."""
+
+
+class Ingester:
+    """The thread that archives movies, and the movies that wait for it."""
+
+    def __init__(self, parts: MountParts, settings: Settings):
+        self._parts = parts
+        self._settings = settings
+        self._changed = threading.Condition()
+        # when to look at each movie, by the monotonic clock
+        self._due: dict[Path, float] = {}
+        self._is_stopped = False
+        # when to look for movies that an earlier mount left, or that a renamed folder took along
+        self._search_at: float | None = time.monotonic() + settings.settle
+        # movies that failed, which are not tried again before they change
+        self._failed: dict[Path, FileState] = {}
+        self._lists = ListReader()
+        self._children: Children | None = None
+        self._thread = threading.Thread(target=self._run, name="ingest", daemon=True)
+        self._thread.start()
+
+    def add(self, place: Path, seconds: float | None = None) -> None:
+        """Look at a plain file after some seconds, by default once it may be settled; returns at once."""
+        if is_candidate(place.name):
+            with self._changed:
+                self._due[place] = time.monotonic() + (self._settings.settle if seconds is None else seconds)
+                self._changed.notify_all()
+
+    def stop(self) -> None:
+        """End the thread and the child processes; a step that is under way is completed."""
+        with self._changed:
+            self._is_stopped = True
+            self._changed.notify_all()
+        if self._children is not None:
+            # this process has no other children of this kind
+            for child in multiprocessing.active_children():
+                child.terminate()
+        self._thread.join(_LAST_SECONDS)
+
+    def _run(self) -> None:
+        with contextlib.suppress(_StoppedError):
+            while True:
+                places = self._next()
+                try:
+                    ready = [place for place in places if self._is_ready(place)]
+                    if ready:
+                        self._ingest(ready)
+                except (CryofsError, OSError):
+                    log.exception("archiving written movies failed")
+
+    def _next(self) -> list[Path]:
+        """Return the places that are due; wait for the first."""
+        with self._changed:
+            while True:
+                if self._is_stopped:
+                    raise _StoppedError
+                now = time.monotonic()
+                if self._search_at is not None and self._search_at <= now:
+                    self._search_at = None
+                    for place in self._candidates():
+                        self._due.setdefault(place, now)
+                if due := [place for place, moment in self._due.items() if moment <= now]:
+                    for place in due:
+                        del self._due[place]
+                    return due
+                moments = [*self._due.values(), *([] if self._search_at is None else [self._search_at])]
+                self._changed.wait(min(moments) - now if moments else None)
+
+    def _candidates(self) -> list[Path]:
+        found = []
+        for folder, folders, names in os.walk(self._parts.root.path):
+            folders[:] = [name for name in folders if not name.startswith(OWN_PREFIX)]
+            found += [Path(folder) / name for name in names if is_candidate(name)]
+        return found
+
+    def _is_ready(self, place: Path) -> bool:
+        """Return True if a plain file is a finished movie."""
+        settle = self._settings.settle
+        try:
+            # the close of the last writer will be noted
+            if self._parts.live.has_writer(place) or os.path.lexists(place.with_name(archived_name(place.name))):
+                return False
+            found = place.lstat()
+            if self._failed.get(place) == state_of(found):
+                return False
+            judged = judge(place, self._lists, settle)
+            if judged.verdict is Verdict.KEEP:
+                self._keep(place, judged.reason)
+            elif judged.verdict is Verdict.WAIT and time.time() - found.st_ctime < settle:
+                self.add(place)
+        except FileNotFoundError:
+            self._search_again()
+            return False
+        except (CryofsError, OSError) as error:
+            self._fail(place, error)
+            return False
+        return judged.verdict is Verdict.READY
+
+    def _ingest(self, ready: list[Path]) -> None:
+        if self._children is None:
+            # imported late, because it takes most of the startup time
+            from cryofs.ingest.children import Children
+
+            self._children = Children(self._parts, self._settings)
+        left = set(ready)
+        try:
+            with contextlib.closing(self._children.archive(ready, self._check_stop)) as archived:
+                for place, error in archived:
+                    left.discard(place)
+                    self._ended(place, error)
+                    self._check_stop()
+        finally:
+            for place in left:
+                self.add(place)
+
+    def _ended(self, place: Path, error: Exception | None) -> None:
+        match error:
+            case None:
+                self._failed.pop(place, None)
+            case ChangedError():
+                self.add(place)
+            case FileNotFoundError():
+                self._search_again()
+            case NotSmallerError() | FormatError():
+                self._keep(place, str(error))
+            case FullDiskError() | DiedError() | NoProcessError():
+                log.warning("%s: not archived yet (%s)", self._name(place), self._named(str(error)))
+                self.add(place, _RETRY_SECONDS)
+            case _:
+                self._fail(place, error)
+
+    def _keep(self, place: Path, reason: str) -> None:
+        """Record the checksum of a file that stays plain, so that it is not tried again until it changes."""
+        try:
+            hashed = hash_file(place, lambda _: self._check_stop())
+            with self._parts.names.locked(place):
+                if self._parts.live.has_writer(place) or state_of(place.lstat()) != state_of(hashed.found):
+                    return
+                set_seen(place, hashed.sha256, hashed.found)
+        except ChangedError:
+            self.add(place)
+        except (CryofsError, OSError) as error:
+            self._fail(place, error)
+        else:
+            log.info("%s: kept plain (%s)", self._name(place), self._named(reason))
+
+    def _fail(self, place: Path, error: Exception) -> None:
+        if not os.path.lexists(place):
+            # removed, or its folder was renamed
+            self._search_again()
+            return
+        log.warning("%s: not archived (%s)", self._name(place), self._named(str(error)))
+        with contextlib.suppress(OSError):
+            self._failed[place] = state_of(place.lstat())
+
+    def _search_again(self) -> None:
+        """Look for movies again later, because a folder was renamed."""
+        with self._changed:
+            if self._search_at is None:
+                self._search_at = time.monotonic() + max(self._settings.settle, 1)
+
+    def _check_stop(self) -> None:
+        if self._is_stopped:
+            raise _StoppedError
+
+    def _name(self, place: Path) -> str:
+        return self._parts.root.name_of(place)
+
+    def _named(self, text: str) -> str:
+        """Return a message with the name of the archive in place of paths through its descriptor."""
+        root = self._parts.root
+        for path in (outside(root.path), root.path):
+            text = text.replace(str(path), root.name_of(root.path))
+        return text
+
+
+def outside(path: Path) -> Path:
+    """Return a path through a descriptor of this process so that other processes can use it."""
+    return Path("/proc") / str(os.getpid()) / path.relative_to("/proc/self")

@@ -1,0 +1,128 @@
+"""Change the archived movies of a writable mount (`cryofs.vfs.changing.ArchivedMovies`).
+
+Threads: safe to call from any thread. A thaw decodes before it locks the name, except where the caller has locked it.
+"""
+
+import contextlib
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from cryofs.config.settings import Settings
+from cryofs.formats.archive_names import archived_name
+from cryofs.ingest.in_background import Ingester
+from cryofs.ingest.moves import Moves
+from cryofs.ingest.thaw import check_changeable, original_draft, remove_plain_twin, replace_by_original
+from cryofs.movies.archived import ArchivedMovie
+from cryofs.movies.gain_library import GainLibrary
+from cryofs.storage import changes
+from cryofs.storage.atomic_file import regular_file
+from cryofs.storage.byte_source import LocalFile
+from cryofs.storage.checksum_lists import replacing
+from cryofs.storage.file_state import FileState, state_of
+from cryofs.vfs.attribute_changes import set_attributes
+from cryofs.vfs.changing import AttributeChange, MountParts
+from cryofs.vfs.name_locks import NameLocks
+
+
+class MountedMovies:
+    """The archived movies of a mount."""
+
+    def __init__(self, parts: MountParts, settings: Settings):
+        self._parts = parts
+        self._gains = GainLibrary(parts.root.path)
+        self._pool = ThreadPoolExecutor(settings.jobs, "thaw")
+        # one thaw of a name at a time; taken before the lock of the name, never after it
+        self._thawing = NameLocks()
+        self._ingester = Ingester(parts, settings)
+        self._moves = Moves(parts.root.path, self._gains, self._thaw_locked)
+
+    def check_removable(self, place: Path) -> None:
+        """Raise OSError if the movie of a name is derived from a TIFF movie."""
+        with ArchivedMovie(place.with_name(archived_name(place.name)), self._gains) as movie:
+            check_changeable(movie, place)
+
+    def thaw(self, place: Path, *, empty: bool) -> None:
+        """Replace the archived movie of a name by its original, durably."""
+        with self._thawing.locked(place):
+            state = _state(place)
+            if state is None:
+                return
+            with (
+                original_draft(place, self._gains, self._pool, empty=empty) as draft,
+                self._parts.names.locked(place),
+            ):
+                # otherwise removed or renamed in the meantime, and the caller looks again
+                if _state(place) == state:
+                    replace_by_original(draft, place, self._parts.users(place, None))
+
+    def _thaw_locked(self, place: Path) -> None:
+        """Replace the archived movie of a name that the caller has locked."""
+        with original_draft(place, self._gains, self._pool, empty=False) as draft:
+            replace_by_original(draft, place, self._parts.users(place, None))
+
+    def move(self, place: Path, target: Path, flags: int) -> None:
+        """Rename where the source or the target is an archived movie."""
+        for one in (place, target):
+            if _state(one) is not None:
+                self.check_removable(one)
+        self._moves.move(place, target, flags)
+
+    def remove(self, place: Path) -> None:
+        """Remove the archived movie of a name."""
+        self.check_removable(place)
+        archived = place.with_name(archived_name(place.name))
+        # first, because it would be shown once the archived movie is gone
+        remove_plain_twin(place)
+        for one in (place, archived):
+            with replacing(one):
+                pass
+        changes.disk.remove(archived)
+
+    def set_attributes(self, place: Path, change: AttributeChange) -> None:
+        """Set attributes; mode and times take a thaw, because they are in the record."""
+        with ArchivedMovie(place.with_name(archived_name(place.name)), self._gains) as movie:
+            check_changeable(movie, place)
+            # a change of owner clears these bits
+            has_bits = bool(movie.record.original.mode & (stat.S_ISUID | stat.S_ISGID))
+            if not has_bits and change == AttributeChange(uid=change.uid, gid=change.gid):
+                set_attributes(movie.source.descriptor, change)
+                return
+        self._thaw_locked(place)
+        with LocalFile.open(place) as file:
+            set_attributes(file.descriptor, change)
+        self._ingester.add(place)
+
+    def set_extended(self, place: Path, name: str, value: bytes | None, flags: int) -> None:
+        """Set or remove an attribute `user.*`, which the archived movie has in place of its original."""
+        archived = place.with_name(archived_name(place.name))
+        if value is None:
+            changes.disk.remove_attribute(archived, name)
+        else:
+            changes.disk.set_attribute_of(archived, name, value, flags)
+
+    def get_extended(self, place: Path, name: str) -> bytes:
+        """Return an attribute `user.*`."""
+        return os.getxattr(place.with_name(archived_name(place.name)), name, follow_symlinks=False)
+
+    def list_extended(self, place: Path) -> list[str]:
+        """Return the names of the attributes `user.*`."""
+        names = os.listxattr(place.with_name(archived_name(place.name)), follow_symlinks=False)
+        return [name for name in names if name.startswith("user.")]
+
+    def plain_closed(self, place: Path) -> None:
+        """Note that a plain file may be a finished movie."""
+        self._ingester.add(place)
+
+    def stop(self) -> None:
+        """Stop the threads and child processes."""
+        self._ingester.stop()
+        with contextlib.suppress(RuntimeError):
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _state(place: Path) -> FileState | None:
+    """Return the state of the archived movie of a name, or None if there is none."""
+    found = regular_file(place.with_name(archived_name(place.name)))
+    return None if found is None else state_of(found)

@@ -1,0 +1,186 @@
+"""Rename archived movies, and rename files over them, so that a kill leaves the names as before or as after.
+
+An archived movie stays one where the new name can have one; its gain reference is made findable from the new folder
+first. The calls of each case are listed in docs/concurrency.md.
+"""
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from cryofs.error_hints import explain
+from cryofs.errors import GainError
+from cryofs.formats.archive_names import archived_name, is_movie_name, is_reference_name, later_reference_name
+from cryofs.formats.record import Gain, read_record
+from cryofs.ingest.thaw import remove_plain_twin
+from cryofs.movies.gain_library import GainLibrary, bytes_sha256
+from cryofs.storage import changes
+from cryofs.storage.atomic_file import regular_file, sync_folder, write_file
+from cryofs.storage.byte_source import LocalFile
+from cryofs.storage.checksum_lists import replacing
+from cryofs.storage.journal import FileMark, Line, add_line, replace_line
+from cryofs.system import renaming
+
+
+def has_archived_form(name: str) -> bool:
+    """Return True if a movie of this name can be stored as an archived movie."""
+    return is_movie_name(name) and not is_reference_name(name)
+
+
+class Moves:
+    """Renames in the archive at `root`, of names that the caller has locked.
+
+    Parameters
+    ----------
+    thaw : callable
+        Replaces the archived movie of a name by its original.
+    """
+
+    def __init__(self, root: Path, gains: GainLibrary, thaw: Callable[[Path], None]):
+        self._root = root
+        self._gains = gains
+        self._thaw = thaw
+
+    def move(self, place: Path, target: Path, flags: int) -> None:
+        """Rename a file where it, or the file that has the new name, is an archived movie.
+
+        Raises
+        ------
+        OSError
+            As that of rename(2); EISDIR and ENOTDIR if one of them is a folder.
+        GainError
+            The gain reference of the movie cannot be found from the new folder.
+        """
+        source_movie, target_movie = _is_archived(place), _is_archived(target)
+        if flags == renaming.EXCHANGE:
+            self._exchange(place, target, both=source_movie and target_movie)
+            return
+        if source_movie and place == target:
+            return
+        _check_folders(place, target)
+        # the journal describes regular files only
+        is_special = any(os.path.lexists(one) and regular_file(one) is None for one in (place, target))
+        if is_special or not has_archived_form(target.name):
+            for one in filter(_is_archived, (place, target)):
+                self._thaw(one)
+            _move_plain(place, target, flags)
+        elif source_movie:
+            self._move_archived(place, target)
+        else:
+            self._move_over(place, target)
+
+    def _exchange(self, place: Path, target: Path, *, both: bool) -> None:
+        if not both:
+            for one in filter(_is_archived, (place, target)):
+                self._thaw(one)
+            _move_plain(place, target, renaming.EXCHANGE)
+            return
+        self._provide_gain(place, target.parent)
+        self._provide_gain(target, place.parent)
+        for one in (place, target):
+            remove_plain_twin(one)
+        _move_plain(_stored(place), _stored(target), renaming.EXCHANGE)
+
+    def _move_archived(self, place: Path, target: Path) -> None:
+        """Rename an archived movie to a name that is free, or has a plain file or an archived movie."""
+        self._provide_gain(place, target.parent)
+        remove_plain_twin(place)
+        moved, replaced = _stored(place), _stored(target)
+        if _is_archived(target):
+            remove_plain_twin(target)
+            _move_plain(moved, replaced, 0)
+        elif os.path.lexists(target):
+            self._replace(moved, replaced, target)
+        else:
+            _move_plain(moved, replaced, renaming.NO_REPLACE)
+
+    def _move_over(self, place: Path, target: Path) -> None:
+        """Rename a plain file over an archived movie."""
+        with LocalFile.open(place) as file:
+            changes.disk.sync(file.descriptor)
+        remove_plain_twin(target)
+        self._replace(place, target, _stored(target))
+
+    @staticmethod
+    def _replace(moved: Path, name: Path, other: Path) -> None:
+        """Rename a file, and remove the file of the other form that the name has; both names are in one folder."""
+        folder = name.parent
+        line = Line("rename", FileMark.of(name.name, moved.lstat()), FileMark.of(other.name, other.lstat()))
+        _drop_checksums(moved, name, other)
+        add_line(folder, line)
+        try:
+            changes.disk.move_new(moved, name)
+        except OSError:
+            replace_line(folder, line, None)
+            raise
+        sync_folder(folder)
+        if moved.parent != folder:
+            sync_folder(moved.parent)
+        changes.disk.remove(other)
+        sync_folder(folder)
+        replace_line(folder, line, None)
+
+    def _provide_gain(self, place: Path, folder: Path) -> None:
+        """Make the gain reference of an archived movie findable from a folder of the archive, durably."""
+        gain = _gain_of(place)
+        if gain is None or place.parent == folder or self._find(gain, folder) is not None:
+            return
+        found = self._find(gain, place.parent)
+        if found is None:
+            return  # missing already; reading the movie reports it
+        try:
+            data = found.read_bytes()
+            if bytes_sha256(data) == gain.sha256:
+                copy = self._root / later_reference_name(gain.sha256)
+                with replacing(copy, gain.sha256):
+                    write_file(copy, data)
+                return
+        except OSError as error:
+            raise GainError(f"{place.name}: not renamed, because its gain reference {explain(error)}") from error
+        raise GainError(f"{found.name}: changed while it was copied; retry")
+
+    def _find(self, gain: Gain, folder: Path) -> Path | None:
+        """Return the gain reference that movies in a folder find, or None."""
+        return next((path for path in self._gains.paths(folder) if self._gains.sha256(path) == gain.sha256), None)
+
+
+def _move_plain(path: Path, target: Path, flags: int) -> None:
+    """Rename a file in one call."""
+    _drop_checksums(path, target)
+    folder_flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+    with contextlib.ExitStack() as stack:
+        folders = []
+        for folder in (path.parent, target.parent):
+            folders.append(os.open(folder, folder_flags))
+            stack.callback(os.close, folders[-1])
+        changes.disk.move_in(folders[0], path.name, folders[1], target.name, flags)
+
+
+def _drop_checksums(*paths: Path) -> None:
+    """Remove the recorded checksums of files that are about to be replaced, one after the other."""
+    for path in paths:
+        with replacing(path):
+            pass
+
+
+def _check_folders(place: Path, target: Path) -> None:
+    """Raise the error of rename(2) if one of two names is that of a folder."""
+    if target.is_dir() and not target.is_symlink():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target.name)
+    if place.is_dir() and not place.is_symlink():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), target.name)
+
+
+def _stored(place: Path) -> Path:
+    return place.with_name(archived_name(place.name))
+
+
+def _is_archived(place: Path) -> bool:
+    return has_archived_form(place.name) and regular_file(_stored(place)) is not None
+
+
+def _gain_of(place: Path) -> Gain | None:
+    with LocalFile.open(_stored(place)) as source:
+        return read_record(source).gain

@@ -1,0 +1,105 @@
+"""Replace an archived movie by its original, a plain file, so that programs can write to it.
+
+The original is decoded to a draft and compared with the checksums of the record. Then the same step as for an
+ingestion replaces one file by the other (`cryofs.storage.steps`).
+"""
+
+import errno
+import os
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from pathlib import Path
+
+from cryofs.archive.verify import feed
+from cryofs.formats.archive_names import archived_name
+from cryofs.formats.record import Original
+from cryofs.movies.archived import ArchivedMovie, check_pages
+from cryofs.movies.gain_library import GainLibrary
+from cryofs.movies.twins import conflict
+from cryofs.storage import changes
+from cryofs.storage.atomic_file import Draft, draft, regular_file, sync_folder
+from cryofs.storage.checksum_lists import recorded, replacing, update
+from cryofs.storage.steps import Users, replace_twin
+
+_USER = "user."
+
+
+@contextmanager
+def original_draft(plain: Path, gains: GainLibrary, pool: Executor, *, empty: bool) -> Iterator[Path]:
+    """Yield the complete, synced draft of the original of an archived movie; remove it at the end unless it was named.
+
+    Parameters
+    ----------
+    plain : Path
+        Path of the original; the archived movie is beside it.
+    empty : bool
+        Whether the draft is to have no bytes; nothing is decoded.
+
+    Raises
+    ------
+    OSError
+        EROFS: the original is a TIFF movie, from which the MRC file is derived.
+    DamagedError, GainError
+        The original cannot be restored.
+    """
+    with ArchivedMovie(plain.with_name(archived_name(plain.name)), gains, pool) as movie:
+        check_changeable(movie, plain)
+        with draft(plain) as made:
+            if not empty:
+                check_pages(movie)
+                feed(movie, made.write, lambda _: None)
+                made.file.flush()
+            _copy_attributes(movie, made, empty=empty)
+            made.sync()
+            movie.source.check_unchanged()
+            yield made.path
+
+
+def check_changeable(movie: ArchivedMovie, plain: Path) -> None:
+    """Raise OSError (EROFS) for an adopted TIFF movie, because its original is the TIFF file."""
+    if movie.record.adopted is not None:
+        raise OSError(errno.EROFS, "derived from a TIFF movie, so it is read-only", plain.name)
+
+
+def replace_by_original(made: Path, plain: Path, users: Users) -> None:
+    """Give the draft of an original its name, and remove the archived movie; the caller has locked the name.
+
+    Raises
+    ------
+    DamagedError
+        A plain file has the name already.
+    ChangedError, OSError
+        See `replace_twin`.
+    """
+    archived = plain.with_name(archived_name(plain.name))
+    if os.path.lexists(plain):
+        # left beside the archived movie by a restored backup
+        raise conflict(plain.name, archived.name)
+    with replacing(plain):
+        replace_twin("thaw", made, plain, archived, users)
+    if recorded(archived) is not None:
+        update(plain.parent, {archived.name: None})
+
+
+def remove_plain_twin(plain: Path) -> None:
+    """Remove the plain file beside an archived movie that counts, as a restored backup leaves it."""
+    if regular_file(plain) is not None:
+        changes.disk.remove(plain)
+        sync_folder(plain.parent)
+
+
+def _copy_attributes(movie: ArchivedMovie, made: Draft, *, empty: bool) -> None:
+    """Give a draft the owner and attributes that readers see of a movie; an empty one gets the present time."""
+    source, target = movie.source.descriptor, made.file.fileno()
+    original: Original = movie.record.original
+    found, now = os.fstat(source), os.fstat(target)
+    if (now.st_uid, now.st_gid) != (found.st_uid, found.st_gid):
+        changes.disk.set_owner(target, found.st_uid, found.st_gid)
+    for name in os.listxattr(source):
+        if name.startswith(_USER):
+            changes.disk.set_attribute(target, name, os.getxattr(source, name))
+    # after the owner, because a change of owner clears bits
+    changes.disk.set_mode(target, original.mode)
+    if not empty:
+        changes.disk.set_times(target, original.atime_ns, original.mtime_ns)

@@ -1,0 +1,60 @@
+"""Random operations on movies of a mount that archives them at once, compared with those on a plain folder."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import rule
+
+from tests.mounted.support import NEEDS_MOUNTS, wait_for_unlocked
+from tests.mounted.test_storing import movie, wait_for
+from tests.mounted.test_writing_model import Writing, run
+from tests.support import mounted
+
+pytestmark = NEEDS_MOUNTS
+SHAPE = (2, 128, 150)
+MOVIES = st.sampled_from(["c.mrc", "d/c.mrc", "d.mrc"])
+
+
+class Storing(Writing):
+    """Operations on movies, some of which are archived movies at that moment."""
+
+    @rule(path=MOVIES, seed=st.integers(0, 3))
+    def writes_a_movie(self, path: str, seed: int) -> None:
+        self.both.call(lambda place: place.write_bytes(movie(seed, SHAPE)), path)
+
+    @rule()
+    def waits(self) -> None:
+        time.sleep(0.2)
+
+    @rule(path=MOVIES, to=MOVIES)
+    def renames_a_movie(self, path: str, to: str) -> None:
+        self.both.call(lambda one, other: one.rename(other) and None, path, to)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
+    """A mount of an empty archive that archives at once, and a plain folder."""
+    base = tmp_path_factory.mktemp("storing")
+    for folder in ("archive", "plain"):
+        (base / folder).mkdir()
+    with mounted(base / "archive", base / "mnt", "-o", "writable,settle=0,ingest_jobs=1,close=fast") as mount:
+        # later movies do not wait for the start of children
+        (mount / "first.mrc").write_bytes(movie(9, SHAPE))
+        wait_for((base / "archive" / "first.mrc.tif").exists)
+        (mount / "first.mrc").unlink()
+        yield mount, base / "plain"
+    wait_for_unlocked(base / "archive")
+    assert list((base / "archive").iterdir()) == []
+    assert (base / "mnt.log").read_text().count(": archived (") > 1
+
+
+def test_random_operations_equal_those_on_a_plain_folder(folders: tuple[Path, Path]) -> None:
+    run(folders, 12, 25, Storing)
+
+
+@pytest.mark.slow
+def test_many_random_operations_equal_those_on_a_plain_folder(folders: tuple[Path, Path]) -> None:
+    run(folders, 300, 60, Storing)
