@@ -23,7 +23,7 @@ import pytest
 from cryofs.storage.archive_lock import LOCK_NAME
 from cryofs.storage.checksum_lists import recorded
 from cryofs.system import file_calls, renaming
-from tests.mounted.support import NEEDS_MOUNTS, archive_copy, facts_of, is_gone, wait_for_unlocked
+from tests.mounted.support import NEEDS_MOUNTS, archive_copy, facts_of, is_gone
 from tests.mounted.test_users import AS_NOBODY, NOBODY, needs_root
 from tests.support import cryofs, mounted, run_in_process
 from tests.vfs.serving import write_movie
@@ -328,26 +328,3 @@ def test_a_killed_mount_loses_nothing_that_was_written(tmp_path: Path) -> None:
         assert cryofs("mount", archive, mount, "--writable").returncode == 0
         assert (mount / "x.mrc").stat().st_size == 50 * 70_000
         assert [path.name for path in mount.iterdir()] == ["x.mrc"]
-
-
-def test_an_archive_has_one_writable_mount(tmp_path: Path) -> None:
-    archive = tmp_path / "archive"
-    archive.mkdir()
-    with mounted(archive, tmp_path / "mnt", "--writable"), mounted(archive, tmp_path / "reading") as reading:
-        (tmp_path / "other").mkdir()
-        for command in (
-            ("mount", archive, tmp_path / "other", "--writable"),
-            ("ingest", archive),
-            ("compress", reading, "-o", archive),
-        ):
-            done = cryofs(*command, check=False)
-            assert done.returncode != 0
-            assert "writable mount" in done.stderr
-        refused(lambda: (reading / "x").write_bytes(b""), "Read-only file system")
-    wait_for_unlocked(archive)
-
-
-def test_rw_alone_changes_nothing(tmp_path: Path) -> None:
-    (tmp_path / "archive").mkdir()
-    with mounted(tmp_path / "archive", tmp_path / "mnt", "-o", "rw") as mount:
-        refused(lambda: (mount / "x").write_bytes(b""), "Read-only file system")
