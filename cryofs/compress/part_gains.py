@@ -54,7 +54,7 @@ class PartGains:
         Returns
         -------
         dict
-            Movies for which this part has waited in vain, with the errors.
+            Movies whose reference did not arrive within the time limit, with the errors.
         """
         movies = {job: info for job, info in wanted.items() if job.kind.is_original}
         if self._part.number > 1:

@@ -19,7 +19,7 @@ from zlib_ng import zlib_ng
 from cryofs.formats.packing import READ_BYTES, Decoder, Packing, Piece, Points, SourceFile, no_points, only_zeros_follow
 from cryofs.storage.byte_source import ByteSource
 
-# Bytes between two points: the most that are unpacked in vain. Each point takes 32 KiB before compression.
+# Bytes between two seek points; a jump unpacks and discards at most this many. A point takes 32 KiB before compression.
 _SPACING = 16 << 20
 _PIECE_BYTES = 1 << 20
 _MAGIC = b"\x1f\x8b"

@@ -43,7 +43,7 @@ _PACKED = {
 }
 _PACKED_TITLE = b"4 bits packed"
 _MAX_DESCRIPTION_BYTES = 1 << 20
-# Pixels of an uncompressed movie that tell it from another one of the same size: frames, and bytes of each.
+# Sampled pixels by which uncompressed movies of the same size are distinguished: frames, and bytes of each.
 _SAMPLES, _SAMPLE_BYTES = 16, 512
 
 

@@ -232,10 +232,10 @@ def _make_folder(archive: Path, folder: Path) -> None:
         if folder.is_symlink() or not folder.is_dir():
             raise ArchiveError(f"{folder}: not a folder; remove it") from None
     except OSError as error:
-        # whoever may not do this may not change the archive
+        # a process without this right cannot change the archive
         raise OSError(error.errno, os.strerror(error.errno or 0), str(archive)) from error
     else:
-        # whoever may change the archive may lock it
+        # every user who may change the archive may lock it
         with contextlib.suppress(OSError):
             changes.disk.set_mode(folder, stat.S_IMODE(archive.stat().st_mode) | stat.S_IRWXU)
 

@@ -2,7 +2,7 @@
 
 Extended attributes, a restored access time and backup programs move only the change time (ctime). So do programs that
 overwrite a file in place and restore its modification time. Therefore everything that was read is read again and
-compared, and so is a digest of what tells the file from others.
+compared, and so is a digest of bytes that distinguish the file from others.
 
 Threads: safe to call from any thread.
 """

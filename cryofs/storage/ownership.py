@@ -1,4 +1,4 @@
-"""Names of drafts and locks, which tell whether the process that made them has ended.
+"""Names of drafts and locks, by which other processes detect that the owner has ended.
 
 A name contains the host, a hash of the boot and the PID namespace, the process number and its start time. So another
 process of the same host and namespace can prove that the process has ended. Nothing else can prove it: not another

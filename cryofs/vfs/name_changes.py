@@ -295,7 +295,7 @@ class NameChanges:
                 raise not_empty
         with self._root.folder(place) as folder:
             for name in names:
-                # whoever writes a draft may remove it first
+                # the process that writes a draft may remove it first
                 with contextlib.suppress(FileNotFoundError):
                     changes.disk.remove_in(folder, name)
 
