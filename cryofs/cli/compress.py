@@ -3,7 +3,7 @@
 import os
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 
@@ -24,6 +24,7 @@ from cryofs.execution.parts import Part
 from cryofs.text import percent, printable, size_text
 
 if TYPE_CHECKING:
+    from cryofs.compress.options import CompressOptions
     from cryofs.compress.plan import Coding
     from cryofs.compress.summary import Summary
     from cryofs.kernels.orientation import Orientation
@@ -147,8 +148,6 @@ def command(
         from cryofs.compress.movie_task import CompressOptions
         from cryofs.compress.run import compress
 
-    if follow_links and keep_links:
-        raise click.UsageError("--follow-links and --keep-links are mutually exclusive; use only one")
     options = CompressOptions(
         gain=gain if gain in ("auto", "none") else Path(gain),  # type: ignore[arg-type]
         gain_orientation=_orientation(gain_orientation, gain, eer_settings),
@@ -157,7 +156,7 @@ def command(
         unpack=unpack,
         only_do_unfinished=only_do_unfinished,
         jobs=jobs,
-        links="follow" if follow_links else "keep" if keep_links else "report",
+        links=_links(follow_links=follow_links, keep_links=keep_links),
         strict=strict,
         part=part,
         gain_wait=60 * gain_wait,
@@ -167,8 +166,20 @@ def command(
         progress = _Progress(reporter, _continuation(arguments), verbose=verbose)
         summary = compress(sources, archive, options, progress)
     _print_summary(summary, as_json=as_json)
+    raise click.exceptions.Exit(_exit_code(summary, options))
+
+
+def _exit_code(summary: "Summary", options: "CompressOptions") -> int:
+    """Return 1 if a run left out something that the user wanted in the archive, otherwise 0."""
     left_out = summary.links_outside and options.links == "report"
-    raise click.exceptions.Exit(1 if summary.failed or left_out or (strict and summary.suspect) else 0)
+    return 1 if summary.failed or left_out or (options.strict and summary.suspect) else 0
+
+
+def _links(*, follow_links: bool, keep_links: bool) -> Literal["report", "follow", "keep"]:
+    """Return the treatment of links that point outside the sources."""
+    if follow_links and keep_links:
+        raise click.UsageError("--follow-links and --keep-links are mutually exclusive; use only one")
+    return "follow" if follow_links else "keep" if keep_links else "report"
 
 
 def _orientation(name: GainOrientation | None, gain: str, eer_settings: dict[str, Any]) -> "Orientation":

@@ -77,34 +77,6 @@ def serve(
     from cryofs.fuse.writing import WritingOperations
     from cryofs.fuse.writing_binding import WritingFuse
 
-    was_live, device = False, None
-    ending = threading.Lock()
-
-    def live() -> None:
-        nonlocal was_live, device
-        was_live, device = True, device_number(mountpoint)
-        _set_readahead(mountpoint, settings.readahead)
-        watch_connection(end)
-        notify("READY=1", f"STATUS=Serving {archive} at {mountpoint}")
-        on_live()
-        check_gain()
-
-    def end() -> None:
-        if was_live:
-            # the kernel and libfuse both report the end; the second waits here for the end of the process
-            ending.acquire()
-            notify("STOPPING=1", "STATUS=Unmounted")
-            if device is not None and device_number(mountpoint) == device:
-                note_error(mountpoint, ended_by_kernel(limit))
-            try:
-                if files := loading.started():
-                    files.abandon()
-                lock.close()
-            except Exception:
-                log.exception("the mount did not end cleanly")
-            finally:
-                end_process()
-
     limit = request_limit()
     settings = _within(limit, settings)
     raise_open_files()
@@ -114,17 +86,13 @@ def serve(
     if options.writable:
         lock.callback(lock_archive(archive, break_lock=options.break_lock).release)
     loading = _loading(archive, mountpoint, settings, options, make_archived)
-    check_gain = background_check(archive, mountpoint, settings)
-    if settings.metrics is not None:
-        extras.require("metrics", "prometheus_client")
-        from cryofs.fuse.metrics import serve_metrics
-
-        serve_metrics(settings.metrics, lambda: loading.files().facts())
+    life = _Life(archive, mountpoint, settings, limit, loading, lock, on_live)
+    _serve_metrics(settings, loading)
     _rescan_on_hangup(loading)
     try:
         binding, operations = (WritingFuse, WritingOperations) if options.writable else (Fuse, Operations)
         binding(
-            operations(loading, settings.readahead, live, end, limit, _facts(limit, settings)),
+            operations(loading, settings.readahead, life.begin, life.end, limit, _facts(limit, settings)),
             str(mountpoint.absolute()),
             foreground=True,
             # names as the calls of Python encode them
@@ -139,6 +107,64 @@ def serve(
         raise MountError(f"{mountpoint}: mounting failed (libfuse error {error}); run cryofs doctor") from error
     finally:
         lock.close()
+
+
+class _Life:
+    """Begin and end of the time in which a mount is live; libfuse calls both in threads of its own."""
+
+    def __init__(
+        self,
+        archive: Path,
+        mountpoint: Path,
+        settings: Settings,
+        limit: RequestLimit | None,
+        loading: Loading,
+        lock: contextlib.ExitStack,
+        on_live: Callable[[], None],
+    ):
+        self._archive, self._mountpoint, self._settings, self._limit = archive, mountpoint, settings, limit
+        self._loading, self._lock, self._on_live = loading, lock, on_live
+        self._check_gain = background_check(archive, mountpoint, settings)
+        self._was_live = False
+        self._device: str | None = None
+        self._ending = threading.Lock()
+
+    def begin(self) -> None:
+        """Prepare a live mount, and report it to its caller and to systemd."""
+        self._was_live, self._device = True, device_number(self._mountpoint)
+        _set_readahead(self._mountpoint, self._settings.readahead)
+        watch_connection(self.end)
+        notify("READY=1", f"STATUS=Serving {self._archive} at {self._mountpoint}")
+        self._on_live()
+        self._check_gain()
+
+    def end(self) -> None:
+        """End the process of a mount that was live."""
+        if not self._was_live:
+            return
+        # the kernel and libfuse both report the end; the second waits here for the end of the process
+        self._ending.acquire()
+        notify("STOPPING=1", "STATUS=Unmounted")
+        if self._device is not None and device_number(self._mountpoint) == self._device:
+            note_error(self._mountpoint, ended_by_kernel(self._limit))
+        try:
+            if files := self._loading.started():
+                files.abandon()
+            self._lock.close()
+        except Exception:
+            log.exception("the mount did not end cleanly")
+        finally:
+            end_process()
+
+
+def _serve_metrics(settings: Settings, loading: Loading) -> None:
+    """Serve the metrics if the settings name an address."""
+    if settings.metrics is None:
+        return
+    extras.require("metrics", "prometheus_client")
+    from cryofs.fuse.metrics import serve_metrics
+
+    serve_metrics(settings.metrics, lambda: loading.files().facts())
 
 
 def _within(limit: RequestLimit | None, settings: Settings) -> Settings:

@@ -4,6 +4,7 @@ Tests archive it, mount it, copy it and compare it. Add each kind of entry that 
 """
 
 import os
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,11 @@ def _add_movies(folder: Path) -> None:
     with (folder / "Movies" / "extended.mrcs").open("ab") as file:
         file.write(b"bytes after the last frame")
     ScaledDetector(DETECTOR, dtype="u2").write(folder / "Movies" / "scaled.mrc", 16, seed=8)
+    write_counts(folder / "Movies" / "unsigned.mrc", 5, SHAPE, seed=9)
+    with (folder / "Movies" / "unsigned.mrc").open("r+b") as file:
+        # IMOD's stamp, and no flag of signed bytes
+        file.seek(152)
+        file.write(struct.pack("<2i", 1146047817, 0))
     for number in range(2):
         write_counts(folder / "Movies" / "grid 1" / f"counts-{number}.mrc", 5, SHAPE, seed=10 + number)
 

@@ -1,5 +1,6 @@
 """Small intact files of every kind, each with its expected content; tests damage copies of them."""
 
+import struct
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
@@ -96,12 +97,20 @@ def _recipes() -> list[tuple[str, bytes, Coding, bool]]:
         ("double", _mrc(_normalised("double"), 2), Coding("deflate", 6), False),
         ("float", _mrc(np.random.default_rng(3).normal(0, 1, (FRAMES, *SHAPE)).astype("f4"), 2), Coding(), False),
         ("sparse", _mrc(sparse, 0), Coding("lzw"), False),
+        ("imod", _unsigned(_counts(150.0).astype("u1")), Coding("deflate"), False),
         ("lines", _mrc(small, 0), Coding("deflate", None, True), False),
         ("wide", _mrc(wide, 6, order=">", extended=extended), Coding("lzw"), False),
         ("narrowed", _mrc(_with_large_values(), 1, tail=tail), Coding("deflate"), False),
         ("nibbles", _mrc(_counts(3.0).clip(0, 15), 101), Coding("deflate"), False),
         ("big", _mrc(odd, 2, tail=tail), Coding("lzw"), True),
     ]
+
+
+def _unsigned(values: NDArray[np.uint8]) -> bytes:
+    """Return a movie of mode 0 that IMOD marked as unsigned: its stamp, and no flag of signed bytes."""
+    data = bytearray(_mrc(values, 0))
+    struct.pack_into("<2i", data, 152, 1146047817, 0)
+    return bytes(data)
 
 
 def _with_large_values() -> NDArray[np.int16]:
