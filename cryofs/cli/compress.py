@@ -104,14 +104,11 @@ _LABELS = {
 @click.pass_obj
 def command(
     arguments: list[str],
+    /,
     sources: tuple[Path, ...],
     archive: Path,
     gain: str,
     gain_orientation: GainOrientation | None,
-    compression: CompressionChoice,
-    deflate_level: int | None,
-    line_by_line: bool,
-    narrow: NarrowChoice,
     only_do_unfinished: bool,
     eer_files: EerChoice,
     eer_settings: dict[str, Any],
@@ -125,6 +122,7 @@ def command(
     verbose: bool,
     jobs: int,
     as_json: bool,
+    **coding: Any,
 ) -> None:
     """Compress movies losslessly into an archive.
 
@@ -146,12 +144,11 @@ def command(
 
     with garbage.long_lived():
         from cryofs.compress.movie_task import CompressOptions
-        from cryofs.compress.run import compress
 
     options = CompressOptions(
         gain=gain if gain in ("auto", "none") else Path(gain),  # type: ignore[arg-type]
         gain_orientation=_orientation(gain_orientation, gain, eer_settings),
-        coding=_coding(compression, deflate_level, line_by_line=line_by_line, narrow=narrow),
+        coding=_coding(**coding),
         rendering=_rendering(eer_files, eer_settings),
         unpack=unpack,
         only_do_unfinished=only_do_unfinished,
@@ -162,11 +159,19 @@ def command(
         gain_wait=60 * gain_wait,
         break_lock=break_lock,
     )
-    with Reporter() as reporter:
-        progress = _Progress(reporter, _continuation(arguments), verbose=verbose)
-        summary = compress(sources, archive, options, progress)
+    summary = _run(sources, archive, options, _continuation(arguments), verbose=verbose)
     _print_summary(summary, as_json=as_json)
     raise click.exceptions.Exit(_exit_code(summary, options))
+
+
+def _run(
+    sources: tuple[Path, ...], archive: Path, options: "CompressOptions", continuation: str, *, verbose: bool
+) -> "Summary":
+    """Run compress and show its progress."""
+    from cryofs.compress.run import compress
+
+    with Reporter() as reporter:
+        return compress(sources, archive, options, _Progress(reporter, continuation, verbose=verbose))
 
 
 def _exit_code(summary: "Summary", options: "CompressOptions") -> int:

@@ -31,6 +31,8 @@ from cryofs.system.thread_pools import spare_threads
 from cryofs.vfs.attributes import Ownership
 
 if TYPE_CHECKING:
+    from cryofs.fuse.binding import Fuse
+    from cryofs.fuse.operations import Operations
     from cryofs.vfs.changing import MakeArchivedMovies
     from cryofs.vfs.file_system import FileSystem
 
@@ -71,26 +73,20 @@ def serve(
         If metrics are enabled but their library is not installed.
     """
     # imported late, because the import loads libfuse
-    from cryofs.fuse.binding import Fuse
     from cryofs.fuse.libfuse import mfusepy
-    from cryofs.fuse.operations import Operations
-    from cryofs.fuse.writing import WritingOperations
-    from cryofs.fuse.writing_binding import WritingFuse
 
     limit = request_limit()
     settings = _within(limit, settings)
     raise_open_files()
     spare = spare_threads(settings.jobs, _MAX_THREADS)
     _limit_malloc_arenas()
-    lock = contextlib.ExitStack()
-    if options.writable:
-        lock.callback(lock_archive(archive, break_lock=options.break_lock).release)
+    lock = _lock(archive, options)
     loading = _loading(archive, mountpoint, settings, options, make_archived)
     life = _Life(archive, mountpoint, settings, limit, loading, lock, on_live)
     _serve_metrics(settings, loading)
     _rescan_on_hangup(loading)
+    binding, operations = _binding(options)
     try:
-        binding, operations = (WritingFuse, WritingOperations) if options.writable else (Fuse, Operations)
         binding(
             operations(loading, settings.readahead, life.begin, life.end, limit, _facts(limit, settings)),
             str(mountpoint.absolute()),
@@ -107,6 +103,27 @@ def serve(
         raise MountError(f"{mountpoint}: mounting failed (libfuse error {error}); run cryofs doctor") from error
     finally:
         lock.close()
+
+
+def _binding(options: MountOptions) -> "tuple[type[Fuse], type[Operations]]":
+    """Return the binding to libfuse and the operations of a read-only or writable mount."""
+    if options.writable:
+        from cryofs.fuse.writing import WritingOperations
+        from cryofs.fuse.writing_binding import WritingFuse
+
+        return WritingFuse, WritingOperations
+    from cryofs.fuse.binding import Fuse
+    from cryofs.fuse.operations import Operations
+
+    return Fuse, Operations
+
+
+def _lock(archive: Path, options: MountOptions) -> contextlib.ExitStack:
+    """Lock the archive of a writable mount; closing the result releases it."""
+    lock = contextlib.ExitStack()
+    if options.writable:
+        lock.callback(lock_archive(archive, break_lock=options.break_lock).release)
+    return lock
 
 
 class _Life:
