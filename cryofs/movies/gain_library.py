@@ -105,7 +105,7 @@ def load_given(path: Path) -> tuple[GainReference, bytes]:
 
 
 def _reliable(map_path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return a mask of the reliable pixels (bool, shape (ny, nx)) from a map of RELION.
+    """Return a mask of the reliable pixels (bool, shape (ny, nx)) from a reliability map of RELION.
 
     By default RELION requires 50 agreeing values. If most pixels have fewer, because few frames were read, one is
     enough, because compress checks each value.
