@@ -11,7 +11,7 @@ from cryofs.archive.scan import Job, Kind, collect_archived
 from cryofs.config.settings import FILE_NAME
 from cryofs.errors import DamagedError
 from cryofs.execution.parts import WHOLE, Part
-from cryofs.formats.archive_names import archived_name, is_movie_name
+from cryofs.formats.archive_names import archived_path, is_movie_name
 from cryofs.movies.registry import identify
 from cryofs.storage import checksum_lists
 from cryofs.storage.checksum_lines import Lines
@@ -138,7 +138,7 @@ def _list_of(folder: Path, target: Path, figures: Figures, on_file: OnFile, part
 
 def _is_present(path: Path) -> bool:
     """Return True if a file exists, or an archived movie replaced it before a killed run removed its line."""
-    archived = path.with_name(archived_name(path.name))
+    archived = archived_path(path)
     return os.path.lexists(path) or (is_movie_name(path.name) and holds_movie(archived))
 
 

@@ -15,7 +15,7 @@ from cryofs.archive.twins import without_superseded
 from cryofs.archive.walking import Link, Places, items_of, same_folder
 from cryofs.config.choices import LinkChoice
 from cryofs.errors import ArchiveError
-from cryofs.formats.archive_names import archived_name, is_own_name
+from cryofs.formats.archive_names import archived_name, archived_path, is_own_name
 from cryofs.movies.registry import may_have_record, rendered_name, unpackable_name
 from cryofs.storage.checksum_lists import LIST_NAME
 from cryofs.system.paths import is_file
@@ -66,11 +66,7 @@ def collect(
             problems.append(Problem(item.source, ArchiveError(text)))
     # a movie takes precedence over a link with the same original name
     movies = {job.target for job in jobs.values() if job.kind is not Kind.LINK}
-    kept = [
-        job
-        for job in jobs.values()
-        if job.kind is not Kind.LINK or job.target.with_name(archived_name(job.target.name)) not in movies
-    ]
+    kept = [job for job in jobs.values() if job.kind is not Kind.LINK or archived_path(job.target) not in movies]
     return sorted(kept, key=lambda job: job.target), problems
 
 

@@ -11,7 +11,7 @@ from cryofs.archive.identify import held_movie
 from cryofs.archive.jobs import Job, Kind, Problem
 from cryofs.error_hints import explain
 from cryofs.errors import ArchiveError, CryofsError
-from cryofs.formats.archive_names import archived_name, is_movie_name, is_reference_name
+from cryofs.formats.archive_names import archived_path, is_movie_name, is_reference_name
 from cryofs.movies.twins import Counts, conflict, size_and_time, which_counts
 from cryofs.storage.journal import Journal, read_journal
 
@@ -31,7 +31,7 @@ def counting(plain: Path, journal: Journal | None = None) -> Counts | None:
     """
     if is_reference_name(plain.name):
         return None
-    archived = plain.with_name(archived_name(plain.name))
+    archived = archived_path(plain)
     try:
         found, movie = plain.lstat(), archived.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -53,7 +53,7 @@ def without_superseded(jobs: Iterable[Job]) -> tuple[list[Job], list[Problem]]:
     problems = []
     journals: dict[Path, Journal] = {}
     for plain in sorted(path for path in files if is_movie_name(path.name)):
-        archived = plain.with_name(archived_name(plain.name))
+        archived = archived_path(plain)
         if archived not in files:
             continue
         try:

@@ -10,7 +10,7 @@ from cryofs.archive.lists import listed
 from cryofs.error_hints import explain
 from cryofs.errors import ArchiveError
 from cryofs.formats import movie_list
-from cryofs.formats.archive_names import archived_name, is_movie_name, is_own_name
+from cryofs.formats.archive_names import archived_path, is_movie_name, is_own_name
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def named(source: Path, target: Path, archive: Path | None, places: Places) -> J
 def job_of(source: Path, target: Path, archive: Path | None) -> Job:
     """Return the job for a file: archive a file with the name of a movie, copy any other file."""
     if archive is not None and is_movie_name(target.name):
-        return Job(Kind.MOVIE, source, target.with_name(archived_name(target.name)))
+        return Job(Kind.MOVIE, source, archived_path(target))
     return Job(Kind.FILE, source, target)
 
 

@@ -16,7 +16,7 @@ from cryofs.compress.summary import Listener, Summary
 from cryofs.compress.suspects import damage_of
 from cryofs.error_hints import explain, reason_of
 from cryofs.errors import ArchiveError, CryofsError, FormatError, FullDiskError, UnsupportedError
-from cryofs.formats.archive_names import archived_name, is_movie_name
+from cryofs.formats.archive_names import archived_path, is_movie_name
 from cryofs.movies.registry import unpackable_name
 from cryofs.storage import atomic_file, file_links
 from cryofs.storage.folders import make_writable
@@ -136,7 +136,7 @@ class Others:
         if self._is_archived(job, target):
             self._summary.up_to_date += 1
             return
-        movie = target.with_name(archived_name(target.name))
+        movie = archived_path(target)
         if is_movie_name(target.name) and holds_movie(movie):
             text = f"{job.source}: name already taken by an archived movie ({movie}); rename the link"
             raise ArchiveError(f"{text}, or remove the movie")
@@ -146,7 +146,7 @@ class Others:
         """Return True if an earlier run archived the target of a link under the name of the link."""
         if target.is_symlink() or (job.outside is not None and self._options.links == "keep"):
             return False
-        movie = target.with_name(archived_name(target.name))
+        movie = archived_path(target)
         if is_movie_name(target.name) and holds_movie(movie):
             return _is_original_of(movie, job.source)
         if not job.source.exists():

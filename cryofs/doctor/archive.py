@@ -17,7 +17,7 @@ from cryofs.archive.twins import counting
 from cryofs.config.settings import FILE_NAME, load_settings
 from cryofs.doctor.finding import Finding, ok, problem, warning
 from cryofs.errors import CryofsError, GainError, SettingsError
-from cryofs.formats.archive_names import archived_name, is_movie_name, is_own_name, is_reference_name
+from cryofs.formats.archive_names import archived_name, archived_path, is_movie_name, is_own_name, is_reference_name
 from cryofs.formats.record import Gain, Record
 from cryofs.movies.eer_gain import defects_of
 from cryofs.movies.gain_library import GainLibrary
@@ -211,7 +211,7 @@ def check_twins(archive: Path, seen: Survey) -> list[Finding]:
     """Check for interrupted steps, hidden files, and names of which a plain file and an archived movie exist."""
     found = [
         problem(
-            str(conflict(path, path.with_name(archived_name(path.name)))).partition("; ")[0],
+            str(conflict(path, archived_path(path))).partition("; ")[0],
             "compare both files, then rename or remove one",
         )
         for path in seen.conflicts

@@ -1,6 +1,8 @@
 """Names of archived movies, gain references and drafts, which directory listings need."""
 
 import re
+from collections.abc import Sequence
+from pathlib import Path
 
 from cryofs.storage.atomic_file import OWN_PREFIX
 
@@ -44,6 +46,16 @@ def archived_name(name: str) -> str:
     return name + SUFFIX
 
 
+def archived_path(original: Path) -> Path:
+    """Return the path of the archived movie beside an original."""
+    return original.with_name(archived_name(original.name))
+
+
+def has_archived_form(name: str) -> bool:
+    """Return True if a movie of this name can be stored as an archived movie."""
+    return is_movie_name(name) and not is_reference_name(name)
+
+
 def original_name(name: str) -> str | None:
     """Return the original name of an archived movie, or None if `name` is not the name of an archived movie."""
     stem = name.removesuffix(SUFFIX)
@@ -70,11 +82,15 @@ def foreign_names(movie_name: str) -> list[str]:
     return _names_behind(movie_name, TIFF_SUFFIXES)
 
 
+def spellings(suffixes: Sequence[str]) -> list[str]:
+    """Return the spellings of suffixes for which a movie is shown beside its file, the most likely first."""
+    return [cased(suffix) for cased in _CASES for suffix in suffixes]
+
+
 def _shown_beside(name: str, suffixes: tuple[str, ...]) -> str | None:
     if is_dot_name(name):
         return None
-    known = [cased(suffix) for cased in _CASES for suffix in suffixes]
-    stem = next((name[: -len(suffix)] for suffix in known if name.endswith(suffix)), None)
+    stem = next((name[: -len(suffix)] for suffix in spellings(suffixes) if name.endswith(suffix)), None)
     # the suffix in lower case comes first, because programs request it
     return stem if stem is None or is_movie_name(stem) else stem + MOVIE_SUFFIXES[0]
 

@@ -1,6 +1,6 @@
 """The formats of packed files, and the names of packed movies. A format is added by its row in `PACKINGS`."""
 
-from cryofs.formats.archive_names import MOVIE_SUFFIXES, is_movie_name
+from cryofs.formats.archive_names import MOVIE_SUFFIXES, is_movie_name, spellings
 from cryofs.formats.bzip2_file import Bzip2
 from cryofs.formats.gzip_file import Gzip
 from cryofs.formats.packing import Packing
@@ -10,9 +10,6 @@ from cryofs.formats.zstd_file import Zstd
 PACKINGS: tuple[Packing, ...] = (Bzip2(), Gzip(), Xz(), Zstd())
 # Ends of the names of packed movies.
 PACKED_SUFFIXES = tuple(movie + packing.suffix for movie in MOVIE_SUFFIXES for packing in PACKINGS)
-
-# As for other suffixes, a movie is shown beside x.mrc.gz, x.mrc.GZ and x.mrc.Gz.
-_CASES = (str.lower, str.upper, str.title)
 
 
 def packing_of(name: str) -> Packing | None:
@@ -24,7 +21,7 @@ def packing_of(name: str) -> Packing | None:
 def unpacked_name(name: str) -> str | None:
     """Return the name of the movie in a packed file: X.mrc.bz2 -> X.mrc; None for other names."""
     packing = packing_of(name)
-    if packing is None or name[-len(packing.suffix) :] not in [cased(packing.suffix) for cased in _CASES]:
+    if packing is None or not name.endswith(tuple(spellings([packing.suffix]))):
         return None
     return name[: -len(packing.suffix)]
 
@@ -33,4 +30,4 @@ def packed_names(movie_name: str) -> list[str]:
     """Return the possible names of the packed file that is shown as `movie_name`, the most likely first."""
     if not is_movie_name(movie_name):
         return []
-    return [movie_name + cased(packing.suffix) for cased in _CASES for packing in PACKINGS]
+    return [movie_name + suffix for suffix in spellings([packing.suffix for packing in PACKINGS])]

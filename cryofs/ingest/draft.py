@@ -19,7 +19,7 @@ from cryofs.compress.row_blocks import Workers
 from cryofs.compress.writer import OnFrame, write_movie
 from cryofs.error_hints import explain
 from cryofs.errors import ArchiveError, FullDiskError, GainError
-from cryofs.formats.archive_names import archived_name
+from cryofs.formats.archive_names import archived_path
 from cryofs.formats.mrc import MODE_FLOAT32
 from cryofs.gain.references import Reference, References, best_scaled_match
 from cryofs.gain.samples import take_samples
@@ -78,7 +78,7 @@ class Ready:
     @property
     def target(self) -> Path:
         """Path of the archived movie."""
-        return self.plain.with_name(archived_name(self.plain.name))
+        return archived_path(self.plain)
 
     def discard(self) -> None:
         """Remove the draft unless it was given its name."""
@@ -126,7 +126,7 @@ class MakeDrafts:
             if plan.reference is not None:
                 self.references.make_own(plan.reference)
             limit = (1 - self.options.least_saving) * movie.stat.st_size
-            made = Draft(plain.with_name(archived_name(plain.name)))
+            made = Draft(archived_path(plain))
             try:
                 with made.file:
                     stored = write_movie(movie, made, plan, self._workers, on_frame, limit, ingested=True)

@@ -13,12 +13,10 @@ from enum import Enum
 from pathlib import Path
 
 from cryofs.errors import ChangedError, FormatError, TruncatedError
-from cryofs.formats.archive_names import archived_name, is_movie_name, is_reference_name
+from cryofs.formats.archive_names import archived_name
 from cryofs.movies.mrc import MrcMovie
 from cryofs.storage.checksum_lists import ListReader
-
-# bytes of a file name on Linux
-_LONGEST_NAME = 255
+from cryofs.system.paths import LONGEST_NAME
 
 
 class Verdict(Enum):
@@ -46,11 +44,6 @@ class Judged:
     frames: int = 0
 
 
-def is_candidate(name: str) -> bool:
-    """Return True if a file of this name may be a plain movie that has to become an archived one."""
-    return is_movie_name(name) and not is_reference_name(name)
-
-
 def judge(path: Path, lists: ListReader, settle: float, now: float | None = None) -> Judged:
     """Return the verdict on a file with the name of a movie.
 
@@ -71,7 +64,7 @@ def judge(path: Path, lists: ListReader, settle: float, now: float | None = None
     found = path.lstat()
     if not stat.S_ISREG(found.st_mode):
         return Judged(Verdict.KEPT, "not a regular file")
-    if len(os.fsencode(archived_name(path.name))) > _LONGEST_NAME:
+    if len(os.fsencode(archived_name(path.name))) > LONGEST_NAME:
         return Judged(Verdict.KEPT, "name too long for an archived movie (more than 251 bytes)")
     if lists.is_seen(path, found):
         return Judged(Verdict.KEPT, "not a movie, or hardly smaller as one")

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from cryofs.config.settings import Settings
 from cryofs.errors import ChangedError, CryofsError, FormatError, FullDiskError, NotSmallerError
 from cryofs.execution.processes import DiedError, NoProcessError
-from cryofs.formats.archive_names import archived_name
-from cryofs.ingest.finished import Verdict, is_candidate, judge
+from cryofs.formats.archive_names import archived_path, has_archived_form
+from cryofs.ingest.finished import Verdict, judge
 from cryofs.storage.atomic_file import OWN_PREFIX
 from cryofs.storage.checksum_lists import ListReader, set_seen
 from cryofs.storage.file_state import FileState, state_of
@@ -62,7 +62,7 @@ class Ingester:
 
     def add(self, place: Path, seconds: float | None = None) -> None:
         """Look at a plain file after some seconds, by default once it may be settled; returns at once."""
-        if is_candidate(place.name):
+        if has_archived_form(place.name):
             with self._changed:
                 self._due[place] = time.monotonic() + (self._settings.settle if seconds is None else seconds)
                 self._changed.notify_all()
@@ -111,7 +111,7 @@ class Ingester:
         found = []
         for folder, folders, names in os.walk(self._parts.root.path):
             folders[:] = [name for name in folders if not name.startswith(OWN_PREFIX)]
-            found += [Path(folder) / name for name in names if is_candidate(name)]
+            found += [Path(folder) / name for name in names if has_archived_form(name)]
         return found
 
     def _is_ready(self, place: Path) -> bool:
@@ -119,7 +119,7 @@ class Ingester:
         settle = self._settings.settle
         try:
             # the close of the last writer will be noted
-            if self._parts.live.has_writer(place) or os.path.lexists(place.with_name(archived_name(place.name))):
+            if self._parts.live.has_writer(place) or os.path.lexists(archived_path(place)):
                 return False
             found = place.lstat()
             if self._failed.get(place) == state_of(found):

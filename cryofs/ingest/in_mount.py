@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cryofs.config.settings import Settings
-from cryofs.formats.archive_names import archived_name
+from cryofs.formats.archive_names import archived_path
 from cryofs.ingest.in_background import Ingester
 from cryofs.ingest.moves import Moves
 from cryofs.ingest.thaw import check_changeable, original_draft, remove_plain_twin, replace_by_original
@@ -40,7 +40,7 @@ class MountedMovies:
 
     def check_removable(self, place: Path) -> None:
         """Raise OSError if the movie of a name is derived from a TIFF movie."""
-        with ArchivedMovie(place.with_name(archived_name(place.name)), self._gains) as movie:
+        with ArchivedMovie(archived_path(place), self._gains) as movie:
             check_changeable(movie, place)
 
     def thaw(self, place: Path, *, empty: bool) -> None:
@@ -72,7 +72,7 @@ class MountedMovies:
     def remove(self, place: Path) -> None:
         """Remove the archived movie of a name."""
         self.check_removable(place)
-        archived = place.with_name(archived_name(place.name))
+        archived = archived_path(place)
         # first, because it would be shown once the archived movie is gone
         remove_plain_twin(place)
         for one in (place, archived):
@@ -82,7 +82,7 @@ class MountedMovies:
 
     def set_attributes(self, place: Path, change: AttributeChange) -> None:
         """Set attributes; mode and times take a thaw, because they are in the record."""
-        with ArchivedMovie(place.with_name(archived_name(place.name)), self._gains) as movie:
+        with ArchivedMovie(archived_path(place), self._gains) as movie:
             check_changeable(movie, place)
             # a change of owner clears these bits
             has_bits = bool(movie.record.original.mode & (stat.S_ISUID | stat.S_ISGID))
@@ -96,7 +96,7 @@ class MountedMovies:
 
     def set_extended(self, place: Path, name: str, value: bytes | None, flags: int) -> None:
         """Set or remove an attribute `user.*`, which the archived movie has in place of its original."""
-        archived = place.with_name(archived_name(place.name))
+        archived = archived_path(place)
         if value is None:
             changes.disk.remove_attribute(archived, name)
         else:
@@ -104,11 +104,11 @@ class MountedMovies:
 
     def get_extended(self, place: Path, name: str) -> bytes:
         """Return an attribute `user.*`."""
-        return os.getxattr(place.with_name(archived_name(place.name)), name, follow_symlinks=False)
+        return os.getxattr(archived_path(place), name, follow_symlinks=False)
 
     def list_extended(self, place: Path) -> list[str]:
         """Return the names of the attributes `user.*`."""
-        names = os.listxattr(place.with_name(archived_name(place.name)), follow_symlinks=False)
+        names = os.listxattr(archived_path(place), follow_symlinks=False)
         return [name for name in names if name.startswith("user.")]
 
     def plain_closed(self, place: Path) -> None:
@@ -124,5 +124,5 @@ class MountedMovies:
 
 def _state(place: Path) -> FileState | None:
     """Return the state of the archived movie of a name, or None if there is none."""
-    found = regular_file(place.with_name(archived_name(place.name)))
+    found = regular_file(archived_path(place))
     return None if found is None else state_of(found)

@@ -12,7 +12,11 @@ from pathlib import Path
 
 from cryofs.error_hints import explain
 from cryofs.errors import GainError
-from cryofs.formats.archive_names import archived_name, is_movie_name, is_reference_name, later_reference_name
+from cryofs.formats.archive_names import (
+    archived_path,
+    has_archived_form,
+    later_reference_name,
+)
 from cryofs.formats.record import Gain, read_record
 from cryofs.ingest.thaw import remove_plain_twin
 from cryofs.movies.gain_library import GainLibrary, bytes_sha256
@@ -22,11 +26,6 @@ from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.checksum_lists import replacing
 from cryofs.storage.journal import FileMark, Line, add_line, replace_line
 from cryofs.system import renaming
-
-
-def has_archived_form(name: str) -> bool:
-    """Return True if a movie of this name can be stored as an archived movie."""
-    return is_movie_name(name) and not is_reference_name(name)
 
 
 class Moves:
@@ -81,13 +80,13 @@ class Moves:
         self._provide_gain(target, place.parent)
         for one in (place, target):
             remove_plain_twin(one)
-        _move_plain(_stored(place), _stored(target), renaming.EXCHANGE)
+        _move_plain(archived_path(place), archived_path(target), renaming.EXCHANGE)
 
     def _move_archived(self, place: Path, target: Path) -> None:
         """Rename an archived movie to a name that is free, or has a plain file or an archived movie."""
         self._provide_gain(place, target.parent)
         remove_plain_twin(place)
-        moved, replaced = _stored(place), _stored(target)
+        moved, replaced = archived_path(place), archived_path(target)
         if _is_archived(target):
             remove_plain_twin(target)
             _move_plain(moved, replaced, 0)
@@ -101,7 +100,7 @@ class Moves:
         with LocalFile.open(place) as file:
             changes.disk.sync(file.descriptor)
         remove_plain_twin(target)
-        self._replace(place, target, _stored(target))
+        self._replace(place, target, archived_path(target))
 
     @staticmethod
     def _replace(moved: Path, name: Path, other: Path) -> None:
@@ -173,14 +172,10 @@ def _check_folders(place: Path, target: Path) -> None:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), target.name)
 
 
-def _stored(place: Path) -> Path:
-    return place.with_name(archived_name(place.name))
-
-
 def _is_archived(place: Path) -> bool:
-    return has_archived_form(place.name) and regular_file(_stored(place)) is not None
+    return has_archived_form(place.name) and regular_file(archived_path(place)) is not None
 
 
 def _gain_of(place: Path) -> Gain | None:
-    with LocalFile.open(_stored(place)) as source:
+    with LocalFile.open(archived_path(place)) as source:
         return read_record(source).gain

@@ -15,11 +15,11 @@ from cryofs.archive.progress import as_cryofs_error
 from cryofs.archive.recovery import recover_folder
 from cryofs.errors import ArchiveError, ChangedError, CryofsError, FormatError, FullDiskError, NotSmallerError
 from cryofs.execution.messages import Done, Failed, Progress
-from cryofs.formats.archive_names import archived_name
+from cryofs.formats.archive_names import archived_name, archived_path, has_archived_form
 from cryofs.gain.references import References
 from cryofs.ingest.draft import DraftOptions, NoReferenceError, Ready
 from cryofs.ingest.drafts import Drafts
-from cryofs.ingest.finished import Verdict, is_candidate, judge
+from cryofs.ingest.finished import Verdict, judge
 from cryofs.ingest.hidden import review
 from cryofs.ingest.publish import publish
 from cryofs.ingest.twin import remove_equal
@@ -210,7 +210,7 @@ class _Run:
             folder = Path(place)
             if JOURNAL_NAME in names:
                 self._look_after(folder)
-            yield from (folder / name for name in sorted(names) if is_candidate(name))
+            yield from (folder / name for name in sorted(names) if has_archived_form(name))
 
     def _look_after(self, folder: Path) -> None:
         """End steps that waited for a program to close a file, and review the hidden files of a folder."""
@@ -223,7 +223,7 @@ class _Run:
 
     def _is_twin(self, plain: Path) -> bool:
         """Return True if the archived movie of a plain movie exists; remove the plain movie if both are equal."""
-        if not os.path.lexists(plain.with_name(archived_name(plain.name))):
+        if not os.path.lexists(archived_path(plain)):
             return False
         try:
             if read_journal(plain.parent).about(plain.name, archived_name(plain.name)):

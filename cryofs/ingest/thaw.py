@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cryofs.archive.verify import feed
-from cryofs.formats.archive_names import archived_name
+from cryofs.formats.archive_names import archived_path
 from cryofs.formats.record import Original
 from cryofs.movies.archived import ArchivedMovie, check_pages
 from cryofs.movies.gain_library import GainLibrary
@@ -43,7 +43,7 @@ def original_draft(plain: Path, gains: GainLibrary, pool: Executor, *, empty: bo
     DamagedError, GainError
         The original cannot be restored.
     """
-    with ArchivedMovie(plain.with_name(archived_name(plain.name)), gains, pool) as movie:
+    with ArchivedMovie(archived_path(plain), gains, pool) as movie:
         check_changeable(movie, plain)
         with draft(plain) as made:
             if not empty:
@@ -72,7 +72,7 @@ def replace_by_original(made: Path, plain: Path, users: Users) -> None:
     ChangedError, OSError
         See `replace_twin`.
     """
-    archived = plain.with_name(archived_name(plain.name))
+    archived = archived_path(plain)
     if os.path.lexists(plain):
         # left beside the archived movie by a restored backup
         raise conflict(plain.name, archived.name)

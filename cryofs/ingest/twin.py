@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cryofs.archive.same_bytes import movie_difference
 from cryofs.errors import ArchiveError
-from cryofs.formats.archive_names import archived_name
+from cryofs.formats.archive_names import archived_path
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.twins import conflict
@@ -34,7 +34,7 @@ def remove_equal(plain: Path, archive: Path, pool: Executor, *, covers: bool) ->
     ChangedError
         A program has the plain file open, or it changed.
     """
-    archived = plain.with_name(archived_name(plain.name))
+    archived = archived_path(plain)
     with LocalFile.open(plain) as source, ArchivedMovie(archived, GainLibrary(archive), pool) as movie:
         if movie.record.adopted is not None:
             raise ArchiveError(

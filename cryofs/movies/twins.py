@@ -11,7 +11,7 @@ from enum import Enum
 from pathlib import Path
 
 from cryofs.errors import DamagedError
-from cryofs.formats.archive_names import archived_name, is_movie_name, original_name
+from cryofs.formats.archive_names import archived_name, archived_path, is_movie_name, original_name
 from cryofs.formats.record import Original
 from cryofs.storage.journal import Journal
 
@@ -55,7 +55,7 @@ def twin_of(path: Path) -> Path | None:
     original = original_name(path.name)
     if original is not None:
         return path.with_name(original)
-    return path.with_name(archived_name(path.name)) if is_movie_name(path.name) else None
+    return archived_path(path) if is_movie_name(path.name) else None
 
 
 def conflict(plain: object, archived: object) -> DamagedError:

@@ -11,23 +11,23 @@ from pathlib import Path
 from cryofs.storage import changes
 from cryofs.storage.atomic_file import OWN_PREFIX, regular_file, sync_folder
 from cryofs.storage.journal import Line, replace_line
+from cryofs.system.paths import LONGEST_NAME
 
 HIDDEN_PREFIX = OWN_PREFIX + "kept-"
 _DIGITS = 8
-_LONGEST_NAME = 255
 
 
 def hidden_name(name: str) -> str:
     """Return a new name under which a file of this name is hidden, shortened to the longest possible name."""
     made = os.fsencode(f"{HIDDEN_PREFIX}{secrets.token_hex(_DIGITS // 2)}-{name}")
-    return os.fsdecode(made[:_LONGEST_NAME])
+    return os.fsdecode(made[:LONGEST_NAME])
 
 
 def name_of_hidden(hidden: str) -> str | None:
     """Return the name to restore for a hidden file, or None if the hidden name does not hold it."""
     rest = hidden.removeprefix(HIDDEN_PREFIX)
     digits, _, name = rest.partition("-")
-    is_whole = len(os.fsencode(hidden)) < _LONGEST_NAME
+    is_whole = len(os.fsencode(hidden)) < LONGEST_NAME
     return name if rest != hidden and len(digits) == _DIGITS and name and is_whole else None
 
 
@@ -70,9 +70,9 @@ def restore_beside(hidden: Path, plain: Path) -> Path:
 def _first_free(plain: Path, name: Callable[[str], str]) -> Path:
     while True:
         made = os.fsencode(name(secrets.token_hex(3)))
-        if len(made) > _LONGEST_NAME:
+        if len(made) > LONGEST_NAME:
             suffix = os.fsencode(plain.suffix)
-            made = made[: _LONGEST_NAME - len(suffix)] + suffix
+            made = made[: LONGEST_NAME - len(suffix)] + suffix
         target = plain.with_name(os.fsdecode(made))
         if not os.path.lexists(target):
             return target

@@ -7,6 +7,8 @@ from pathlib import Path
 from cryofs.error_hints import explain
 from cryofs.errors import ArchiveError
 
+# Maximum number of bytes in a file name on Linux.
+LONGEST_NAME = 255
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 

@@ -21,6 +21,7 @@ from cryofs.formats.archive_names import is_own_name, is_reference_name
 from cryofs.movies import registry
 from cryofs.movies.provider import Appearance
 from cryofs.movies.registry import AnyProvider
+from cryofs.system.paths import LONGEST_NAME
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.attributes import Attributes, attributes_of
 from cryofs.vfs.damage import Damage
@@ -34,8 +35,6 @@ from cryofs.vfs.views import View
 # size of the stored file, because a program could mistake it for the size of the movie.
 _UNKNOWN_SIZE = 1
 _UNKNOWN = Appearance(None)
-# Maximum length of a file name on Linux, in bytes.
-_LONGEST_NAME = 255
 
 
 class Entries:
@@ -188,7 +187,7 @@ class Entries:
     def _existing(self, folder: Path, names: list[str]) -> Iterator[tuple[str, os.stat_result]]:
         """Yield the given names that exist in a folder of the archive, with their attributes."""
         # a shown name within the limit may exceed it with the suffix of the stored file
-        possible = [name for name in names if len(os.fsencode(name)) <= _LONGEST_NAME]
+        possible = [name for name in names if len(os.fsencode(name)) <= LONGEST_NAME]
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             if possible:
                 yield from self._root.existing(folder, possible)

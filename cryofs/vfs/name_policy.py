@@ -5,10 +5,10 @@ from pathlib import Path
 
 from cryofs.formats.archive_names import SUFFIX, is_movie_name, is_own_name
 from cryofs.movies.provider import ShowOptions
+from cryofs.system.paths import LONGEST_NAME
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.views import view_called
 
-_LONGEST_NAME = 255
 _OF_LIBFUSE = ".fuse_hidden"
 
 
@@ -25,8 +25,8 @@ def refusal(root: Root, place: Path, options: ShowOptions) -> str | None:
         return "names that begin with .cryofs- belong to cryofs"
     if name.lower().endswith(SUFFIX) and is_movie_name(name[: -len(SUFFIX)]):
         return "this is the name of an archived movie"
-    if is_movie_name(name) and len(os.fsencode(name)) + len(SUFFIX) > _LONGEST_NAME:
-        return f"too long for a movie (expected at most {_LONGEST_NAME - len(SUFFIX)} bytes)"
+    if is_movie_name(name) and len(os.fsencode(name)) + len(SUFFIX) > LONGEST_NAME:
+        return f"too long for a movie (expected at most {LONGEST_NAME - len(SUFFIX)} bytes)"
     if name.startswith(_OF_LIBFUSE):
         return "names that begin with .fuse_hidden belong to libfuse"
     if place.parent == root.path and view_called(name, options) is not None:

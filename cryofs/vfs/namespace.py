@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from cryofs.formats.archive_names import is_movie_name, is_own_name
 from cryofs.movies import registry
 from cryofs.movies.provider import ShowOptions
+from cryofs.system.paths import LONGEST_NAME
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.entries import Entries
 from cryofs.vfs.facts import Facts
@@ -25,7 +26,6 @@ from cryofs.vfs.removed_names import RemovedNames
 from cryofs.vfs.twins import Twins
 from cryofs.vfs.views import View, view_called
 
-_LONGEST_NAME = 255
 # Part of the inode hash of a gain reference that appears in a folder other than its own.
 _REFERENCE = "REFERENCE"
 
@@ -81,7 +81,7 @@ class Tree:
             return plain_node(self.root, place, self.root.lstat(place), view)
         node = self.node(place, view)
         if node is None:
-            code = errno.ENAMETOOLONG if len(os.fsencode(place.name)) > _LONGEST_NAME else errno.ENOENT
+            code = errno.ENAMETOOLONG if len(os.fsencode(place.name)) > LONGEST_NAME else errno.ENOENT
             raise OSError(code, os.strerror(code), path)
         return node
 
