@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryofs.fuse.control import FUSE_DEVICE
 from cryofs.fuse.log_file import log_places
 from cryofs.system.mount_table import Mount
+from cryofs.system.process_state import descriptors_of, process_state
 from cryofs.system.resources import ROOT, system_text
 
-# Place of the time when the process started.
-_START = 19
 # Bytes at the end of a log that contain its last lines.
 _TAIL = 4096
 _ERROR = re.compile(r"^(?P<time>[-\d]+ [:\d]+)\S* cryofs (?:ERROR|CRITICAL): (?P<text>.*)$")
@@ -39,25 +39,19 @@ def server_of(mount: Mount, root: Path = ROOT) -> Server | None:
     connection = mount.device.partition(":")[2]
     found: dict[int, Server] = {}
     for folder in (root / "proc").iterdir():
-        if folder.name.isdecimal() and _serves(folder, connection):
-            with contextlib.suppress(OSError):
-                # from the state on, which follows the name of the program in parentheses (proc(5))
-                fields = system_text(folder / "stat").rpartition(") ")[2].split()
-                found[int(fields[_START])] = Server(int(folder.name), fields[0] in ("T", "t"))
+        if folder.name.isdecimal() and _serves(folder, connection) and (state := process_state(folder)):
+            found[state.start] = Server(int(folder.name), state.letter in ("T", "t"))
     # numbers of connections are used again, and a stopped process keeps its own
     return found[max(found)] if found else None
 
 
 def _serves(process: Path, connection: str) -> bool:
-    with contextlib.suppress(OSError), os.scandir(process / "fd") as entries:
-        for entry in entries:
-            # the descriptor may have been closed since the folder was listed
-            with contextlib.suppress(OSError):
-                if Path(entry.path).readlink() != Path("/dev/fuse"):
-                    continue
-                text = system_text(process / "fdinfo" / entry.name)
-                if re.search(rf"^fuse_connection:\s*{connection}$", text, re.MULTILINE):
-                    return True
+    for descriptor in descriptors_of(process, FUSE_DEVICE):
+        # it may have been closed since
+        with contextlib.suppress(OSError):
+            text = system_text(process / "fdinfo" / descriptor)
+            if re.search(rf"^fuse_connection:\s*{connection}$", text, re.MULTILINE):
+                return True
     return False
 
 

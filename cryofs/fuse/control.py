@@ -14,6 +14,7 @@ from cryofs.errors import MountError
 from cryofs.system import limited
 from cryofs.system.mount_table import Mount, mount_table, resolved
 
+FUSE_DEVICE = Path("/dev/fuse")
 FILE_SYSTEM_TYPE = "fuse.cryofs"
 ATTRIBUTE_PREFIX = "user.cryofs."
 FACTS_ATTRIBUTE = ATTRIBUTE_PREFIX + "facts"

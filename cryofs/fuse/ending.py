@@ -4,18 +4,16 @@ Once the kernel has closed the connection, no program can read from the mount. A
 although its threads may still load compiled code, decode ahead, or wait for hanging storage.
 """
 
-import contextlib
 import logging
 import os
 import select
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import NoReturn
 
+from cryofs.fuse.control import FUSE_DEVICE
+from cryofs.system.process_state import PROC, descriptors_of
 from cryofs.system.request_limit import RequestLimit
-
-_DEVICE = Path("/dev/fuse")
 
 
 def watch_connection(end: Callable[[], None]) -> None:
@@ -25,25 +23,15 @@ def watch_connection(end: Callable[[], None]) -> None:
     detached mount.
     """
     connection = select.poll()
-    for descriptor in _connections():
+    for descriptor in descriptors_of(PROC / "self", FUSE_DEVICE):
         # without requested events, poll reports errors only
-        connection.register(descriptor, 0)
+        connection.register(int(descriptor), 0)
 
     def watch() -> None:
         connection.poll()
         end()
 
     threading.Thread(target=watch, name="connection", daemon=True).start()
-
-
-def _connections() -> list[int]:
-    found = []
-    for path in Path("/proc/self/fd").iterdir():
-        # the descriptor used for the listing itself is already closed
-        with contextlib.suppress(OSError):
-            if path.readlink() == _DEVICE:
-                found.append(int(path.name))
-    return found
 
 
 def ended_by_kernel(limit: RequestLimit | None) -> str:

@@ -3,7 +3,6 @@
 Imports no FUSE library, so that `cryofs umount` starts quickly.
 """
 
-import contextlib
 import ctypes
 import os
 import pwd
@@ -18,6 +17,7 @@ from cryofs.errors import MountError
 from cryofs.fuse.control import (
     ANSWER_SECONDS,
     FILE_SYSTEM_TYPE,
+    FUSE_DEVICE,
     PROCESS_ATTRIBUTE,
     ask,
     is_dead,
@@ -27,6 +27,7 @@ from cryofs.fuse.control import (
 from cryofs.system import limited
 from cryofs.system.mount_table import Mount, mount_table
 from cryofs.system.pid_namespace import pid_namespace
+from cryofs.system.process_state import PROC, descriptors_of, process_state
 from cryofs.text import printable
 
 _UNMOUNT_SECONDS = 30.0
@@ -161,13 +162,7 @@ def _only_serving(mountpoint: Path) -> int | None:
 
 def _connections(pid: int) -> int:
     """Return the number of open FUSE connections of a process; 0 for a process that this user may not inspect."""
-    count = 0
-    with contextlib.suppress(OSError):
-        for entry in os.scandir(f"/proc/{pid}/fd"):
-            # the descriptor may have been closed since the folder was listed
-            with contextlib.suppress(OSError):
-                count += Path(entry.path).readlink() == Path("/dev/fuse")
-    return count
+    return len(descriptors_of(PROC / str(pid), FUSE_DEVICE))
 
 
 def _user_name(number: int | None) -> str:
@@ -178,9 +173,5 @@ def _user_name(number: int | None) -> str:
 
 
 def _runs(pid: int) -> bool:
-    try:
-        status = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return False
-    # the program name, in parentheses, may contain any bytes
-    return not status.rpartition(b") ")[2].startswith(b"Z")
+    state = process_state(PROC / str(pid))
+    return state is not None and state.letter != "Z"

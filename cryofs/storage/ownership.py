@@ -5,7 +5,6 @@ process of the same host and namespace can prove that the process has ended. Not
 host, another container, or a lock of the kernel, which many network file systems keep for each host separately.
 """
 
-import contextlib
 import functools
 import hashlib
 import os
@@ -13,11 +12,11 @@ import platform
 import re
 import secrets
 import time
-from pathlib import Path
+
+from cryofs.system.process_state import PROC, process_state
 
 # Files of processes that cannot be proven dead are stale after this time.
 _DAY = 24 * 3600
-_PROC = Path("/proc")
 _PATTERN = re.compile(r"(?P<host>[\w.-]+)-(?P<space>[0-9a-f]{8})-(?P<pid>\d+)-(?P<start>\d+)-(?P<token>[0-9a-f]{16})")
 # As stat(5) of a process shows a process that has ended.
 _ENDED = ("Z", "X")
@@ -71,17 +70,8 @@ def _is_gone(pid: int, start: int) -> bool:
         return True
     except (PermissionError, OverflowError):
         pass
-    found = _state(pid)
-    return found is not None and (found[0] in _ENDED or found[1] != start)
-
-
-def _state(pid: int) -> tuple[str, int] | None:
-    """Return state and start time of a process, or None if they are unknown."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        # the name of the program may contain spaces and parentheses
-        fields = (_PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
-        return fields[0].decode(), int(fields[19])
-    return None
+    found = process_state(PROC / str(pid))
+    return found is not None and (found.letter in _ENDED or found.start != start)
 
 
 @functools.cache
@@ -93,8 +83,8 @@ def _host() -> str:
 def _space(pid: int) -> str:
     """Return a hash of the boot and the PID namespace of this process; a random one if they are unknown."""
     try:
-        boot = (_PROC / "sys/kernel/random/boot_id").read_text()
-        namespace = (_PROC / "self/ns/pid").readlink()
+        boot = (PROC / "sys/kernel/random/boot_id").read_text()
+        namespace = (PROC / "self/ns/pid").readlink()
     except OSError:
         return secrets.token_hex(4)
     return hashlib.sha256(f"{boot} {namespace}".encode()).hexdigest()[:8]
@@ -102,5 +92,5 @@ def _space(pid: int) -> str:
 
 @functools.cache
 def _start(pid: int) -> int:
-    found = _state(pid)
-    return found[1] if found else 0
+    found = process_state(PROC / str(pid))
+    return found.start if found else 0
