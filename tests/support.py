@@ -30,6 +30,7 @@ from cryofs.storage.checksum_lists import LIST_NAME
 from cryofs.vfs.attributes import Attributes
 from cryofs.vfs.file_system import FileSystem
 from cryofs.vfs.listing import Listed
+from tests import all_mounts
 from tests.outcomes import extracted, verified
 
 SHAPE = (300, 257)
@@ -200,6 +201,7 @@ def run_in_process(*arguments: object, check: bool = True, cwd: Path | None = No
     handler = signal.getsignal(signal.SIGINT)
     try:
         with (
+            all_mounts.queried() if "doctor" in words[:1] else contextlib.nullcontext(),
             contextlib.chdir(cwd or Path.cwd()),
             contextlib.redirect_stdout(output),
             contextlib.redirect_stderr(errors),

@@ -13,6 +13,7 @@ import pytest
 from cryofs.doctor.mount_causes import server_of
 from cryofs.fuse.control import is_mounted, mount_at
 from cryofs.fuse.log_file import log_places
+from tests import all_mounts
 from tests.mounted.support import NEEDS_MOUNTS, facts_of, is_gone
 from tests.privileges import IS_ROOT
 from tests.support import cryofs, run_in_process, wait_for
@@ -26,17 +27,18 @@ NO_ANSWER = "the mount does not respond within 5 s"
 @contextlib.contextmanager
 def stopped(archive: Path, place: Path, log: Path) -> Iterator[int]:
     """Mount an archive, and stop its process, whose number is returned."""
-    cryofs("mount", archive, place, "--log-file", log)
-    process = psutil.Process(facts_of(place)["pid"])
-    process.suspend()
-    try:
-        yield process.pid
-    finally:
-        # the kernel ends the mount of a killed process, so that nothing waits for it any more
-        process.kill()
-        wait_for(lambda: is_gone(process.pid))
-        while is_mounted(place):
-            subprocess.run(["fusermount3", "-u", "-z", place], check=True)
+    with all_mounts.one_hangs():
+        cryofs("mount", archive, place, "--log-file", log)
+        process = psutil.Process(facts_of(place)["pid"])
+        process.suspend()
+        try:
+            yield process.pid
+        finally:
+            # the kernel ends the mount of a killed process, so that nothing waits for it any more
+            process.kill()
+            wait_for(lambda: is_gone(process.pid))
+            while is_mounted(place):
+                subprocess.run(["fusermount3", "-u", "-z", place], check=True)
 
 
 def outputs(*commands: tuple[object, ...]) -> list[tuple[int, str]]:
