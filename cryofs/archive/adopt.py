@@ -40,6 +40,7 @@ from cryofs.storage.atomic_file import Draft, draft
 from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.checksum_lists import ListReader
 from cryofs.storage.checksums import xxh3_checksum
+from cryofs.storage.file_copy import copy_owner
 from cryofs.storage.file_state import state_of
 from cryofs.storage.leases import check_no_writer
 from cryofs.text import as_unicode
@@ -259,12 +260,11 @@ def _copy_attributes(descriptor: int, before: os.stat_result, made: Draft) -> No
         text = f"{made.target}: unsupported number of hard links (expected 1, got {before.st_nlink})"
         raise ArchiveError(f"{text}; copy the file, then adopt the copy")
     copy = made.file.fileno()
-    if (before.st_uid, before.st_gid) != ((now := os.fstat(copy)).st_uid, now.st_gid):
-        try:
-            changes.disk.set_owner(copy, before.st_uid, before.st_gid)
-        except PermissionError as error:
-            text = f"{made.target}: cannot set the owner of the adopted file (uid {before.st_uid}, gid {before.st_gid})"
-            raise ArchiveError(f"{text}; rerun cryofs adopt as that user or as root") from error
+    try:
+        copy_owner(before, copy)
+    except PermissionError as error:
+        text = f"{made.target}: cannot set the owner of the adopted file (uid {before.st_uid}, gid {before.st_gid})"
+        raise ArchiveError(f"{text}; rerun cryofs adopt as that user or as root") from error
     changes.disk.set_mode(copy, stat.S_IMODE(before.st_mode))
     try:
         names = os.listxattr(descriptor)

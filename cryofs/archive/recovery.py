@@ -9,13 +9,14 @@ The caller holds the lock of the archive, and no other holder lives.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from cryofs.errors import ChangedError
 from cryofs.formats.archive_names import archived_name
 from cryofs.storage import atomic_file
-from cryofs.storage.atomic_file import DRAFT_PREFIX, OWN_PREFIX, regular_file, sync_folder
+from cryofs.storage.atomic_file import DRAFT_PREFIX, regular_file, sync_folder
+from cryofs.storage.folders import folders_of
 from cryofs.storage.hidden_files import HIDDEN_PREFIX, name_of_hidden, put_back, restore, restore_beside
 from cryofs.storage.journal import JOURNAL_NAME, Line, read_journal, remove_bad_lines, replace_line
 from cryofs.storage.leases import LeaseUsers
@@ -38,7 +39,7 @@ def recover(archive: Path, report: Report) -> None:
     CryofsError, OSError
         A folder cannot be recovered; what was not done is done by the next run.
     """
-    for folder, names in _folders(archive):
+    for folder, names in folders_of(archive):
         if any(_is_left(name) for name in names):
             recover_folder(folder, report)
 
@@ -58,12 +59,6 @@ def recover_folder(folder: Path, report: Report) -> None:
         if name.startswith(HIDDEN_PREFIX) and name not in named:
             report(_restore_orphan(folder / name))
     atomic_file.remove_stale_drafts(folder)
-
-
-def _folders(archive: Path) -> Iterator[tuple[Path, list[str]]]:
-    for place, folders, names in os.walk(archive):
-        folders[:] = [name for name in folders if not name.startswith(OWN_PREFIX)]
-        yield Path(place), names
 
 
 def _is_left(name: str) -> bool:

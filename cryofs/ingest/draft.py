@@ -27,6 +27,7 @@ from cryofs.gain.scaled import step_of
 from cryofs.movies.mrc import MrcMovie
 from cryofs.storage import changes
 from cryofs.storage.atomic_file import Draft, forget
+from cryofs.storage.file_copy import copy_owner
 from cryofs.storage.file_state import FileState, state_of
 
 _USER = "user."
@@ -174,13 +175,11 @@ def _copy_attributes(movie: MrcMovie, made: Draft) -> None:
         This user may not give the file away, so the owner would be lost.
     """
     source, target, found = movie.source.descriptor, made.file.fileno(), movie.stat
-    now = os.fstat(target)
-    if (now.st_uid, now.st_gid) != (found.st_uid, found.st_gid):
-        try:
-            changes.disk.set_owner(target, found.st_uid, found.st_gid)
-        except PermissionError as error:
-            text = f"{movie.name}: its owner or group cannot be kept by this user"
-            raise ArchiveError(f"{text}; run as the owner of the file, or as root") from error
+    try:
+        copy_owner(found, target)
+    except PermissionError as error:
+        text = f"{movie.name}: its owner or group cannot be kept by this user"
+        raise ArchiveError(f"{text}; run as the owner of the file, or as root") from error
     for name in os.listxattr(source):
         try:
             changes.disk.set_attribute(target, name, os.getxattr(source, name))

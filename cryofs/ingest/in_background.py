@@ -20,9 +20,9 @@ from cryofs.errors import ChangedError, CryofsError, FormatError, FullDiskError,
 from cryofs.execution.processes import DiedError, NoProcessError
 from cryofs.formats.archive_names import archived_path, has_archived_form
 from cryofs.ingest.finished import Verdict, judge
-from cryofs.storage.atomic_file import OWN_PREFIX
 from cryofs.storage.checksum_lists import ListReader, set_seen
 from cryofs.storage.file_state import FileState, state_of
+from cryofs.storage.folders import folders_of
 from cryofs.storage.hashing import hash_file
 from cryofs.vfs.changing import MountParts
 
@@ -108,11 +108,8 @@ class Ingester:
                 self._changed.wait(min(moments) - now if moments else None)
 
     def _candidates(self) -> list[Path]:
-        found = []
-        for folder, folders, names in os.walk(self._parts.root.path):
-            folders[:] = [name for name in folders if not name.startswith(OWN_PREFIX)]
-            found += [Path(folder) / name for name in names if has_archived_form(name)]
-        return found
+        folders = folders_of(self._parts.root.path)
+        return [folder / name for folder, names in folders for name in names if has_archived_form(name)]
 
     def _is_ready(self, place: Path) -> bool:
         """Return True if a plain file is a finished movie."""

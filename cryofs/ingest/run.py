@@ -25,9 +25,9 @@ from cryofs.ingest.publish import publish
 from cryofs.ingest.twin import remove_equal
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.storage.archive_lock import Activity
-from cryofs.storage.atomic_file import OWN_PREFIX
 from cryofs.storage.checksum_lists import ListReader, set_seen
 from cryofs.storage.file_state import FileState, state_of
+from cryofs.storage.folders import folders_of
 from cryofs.storage.hashing import hash_file
 from cryofs.storage.journal import JOURNAL_NAME, read_journal
 from cryofs.storage.leases import LeaseUsers
@@ -205,9 +205,7 @@ class _Run:
 
     def _candidates(self) -> Iterator[Path]:
         """Yield the files of the archive with names of movies; look after hidden files on the way."""
-        for place, folders, names in os.walk(self._archive):
-            folders[:] = sorted(name for name in folders if not name.startswith(OWN_PREFIX))
-            folder = Path(place)
+        for folder, names in folders_of(self._archive):
             if JOURNAL_NAME in names:
                 self._look_after(folder)
             yield from (folder / name for name in sorted(names) if has_archived_form(name))

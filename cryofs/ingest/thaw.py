@@ -20,6 +20,7 @@ from cryofs.movies.twins import conflict
 from cryofs.storage import changes
 from cryofs.storage.atomic_file import Draft, draft, regular_file, sync_folder
 from cryofs.storage.checksum_lists import recorded, replacing, update
+from cryofs.storage.file_copy import copy_owner
 from cryofs.storage.steps import Users, replace_twin
 
 _USER = "user."
@@ -93,9 +94,7 @@ def _copy_attributes(movie: ArchivedMovie, made: Draft, *, empty: bool) -> None:
     """Give a draft the owner and attributes that readers see of a movie; an empty one gets the present time."""
     source, target = movie.source.descriptor, made.file.fileno()
     original: Original = movie.record.original
-    found, now = os.fstat(source), os.fstat(target)
-    if (now.st_uid, now.st_gid) != (found.st_uid, found.st_gid):
-        changes.disk.set_owner(target, found.st_uid, found.st_gid)
+    copy_owner(os.fstat(source), target)
     for name in os.listxattr(source):
         if name.startswith(_USER):
             changes.disk.set_attribute(target, name, os.getxattr(source, name))

@@ -29,6 +29,13 @@ class Copied:
     found: os.stat_result
 
 
+def copy_owner(found: os.stat_result, target: int) -> None:
+    """Give an open file the owner and group of another file, whose stat result is `found`, unless it has them."""
+    now = os.fstat(target)
+    if (now.st_uid, now.st_gid) != (found.st_uid, found.st_gid):
+        changes.disk.set_owner(target, found.st_uid, found.st_gid)
+
+
 def _unsurrounded(_target: Path, _sha256: str) -> AbstractContextManager[None]:
     return contextlib.nullcontext()
 

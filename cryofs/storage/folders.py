@@ -2,12 +2,12 @@
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cryofs.errors import ArchiveError
 from cryofs.storage import changes
-from cryofs.storage.atomic_file import sync_folder
+from cryofs.storage.atomic_file import OWN_PREFIX, sync_folder
 
 
 def make_folders(root: Path, below: Path = Path(), on_made: Callable[[Path], object] = lambda _: None) -> Path:
@@ -48,6 +48,13 @@ def _make_folder(folder: Path, on_made: Callable[[Path], object]) -> None:
         raise ArchiveError(f"{folder}: expected a folder, got {what}; rename or remove it") from error
     on_made(folder)
     sync_folder(folder.parent)
+
+
+def folders_of(archive: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Yield the folders of an archive in the order of their names, each with the names of its files."""
+    for place, folders, names in os.walk(archive):
+        folders[:] = sorted(name for name in folders if not name.startswith(OWN_PREFIX))
+        yield Path(place), names
 
 
 def make_writable(folder: Path) -> int | None:

@@ -1,16 +1,14 @@
-"""Rename files with the flags of renameat2(2), which Python does not offer."""
+"""Rename files with the flags of renameat2(2), where the file system supports them."""
 
-import ctypes
 import errno
-import functools
-import os
-from collections.abc import Callable
 from pathlib import Path
+
+from cryofs.system import file_calls
 
 _AT_FDCWD = -100
 NO_REPLACE = 1
 EXCHANGE = 2
-# errors of kernels and file systems without the flags
+# errors of kernels, file systems and C libraries without the flags
 _NOT_SUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
@@ -27,22 +25,10 @@ def rename(path: Path, target: Path, flags: int) -> bool:
     OSError
         The file cannot be renamed; FileExistsError if the name exists and `flags` is NO_REPLACE.
     """
-    call = _renameat2()
-    if call is None:
-        return False
-    if call(_AT_FDCWD, os.fsencode(path), _AT_FDCWD, os.fsencode(target), flags) == 0:
-        return True
-    code = ctypes.get_errno()
-    if code in _NOT_SUPPORTED:
-        return False
-    raise OSError(code, os.strerror(code), str(path), None, str(target))
-
-
-@functools.cache
-def _renameat2() -> Callable[[int, bytes, int, bytes, int], int] | None:
     try:
-        call = ctypes.CDLL(None, use_errno=True).renameat2
-    except (AttributeError, OSError):
-        return None
-    call.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint]
-    return call
+        file_calls.move(_AT_FDCWD, str(path), _AT_FDCWD, str(target), flags)
+    except OSError as error:
+        if error.errno in _NOT_SUPPORTED:
+            return False
+        raise
+    return True
