@@ -7,11 +7,13 @@ Threads: safe to call from any thread.
 """
 
 import contextlib
+import itertools
 import logging
 import multiprocessing
 import os
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,7 @@ from cryofs.config.settings import Settings
 from cryofs.errors import ChangedError, CryofsError, FormatError, FullDiskError, NotSmallerError
 from cryofs.execution.processes import DiedError, NoProcessError
 from cryofs.formats.archive_names import archived_path, has_archived_form
+from cryofs.ingest.draft_room import DraftRoom
 from cryofs.ingest.finished import Verdict, judge
 from cryofs.ingest.waiting import StoppedError, WaitingMovies, Why
 from cryofs.storage.checksum_lists import ListReader, set_seen
@@ -26,12 +29,16 @@ from cryofs.storage.file_state import FileState, state_of
 from cryofs.storage.folders import folders_of
 from cryofs.storage.hashing import hash_file
 from cryofs.vfs.changing import MountParts
+from cryofs.vfs.room import bytes_on_disk
 
 if TYPE_CHECKING:
     from cryofs.ingest.children import Children
 
-# How long a movie waits that could not be archived for a reason that may pass: no room, a child that died.
+# How long a movie waits that could not be archived for a reason that may pass: a child that died, no room.
 _RETRY_SECONDS = 60.0
+_ROOM_SECONDS = 10.0
+# Movies that are archived before those come that are tried again because a child died.
+_MOST_IN_TURN = 1000
 # How long the end of a mount waits for a step that is under way.
 _LAST_SECONDS = 10.0
 
@@ -48,6 +55,10 @@ class Ingester:
         # movies that failed, which are not tried again before they change
         self._failed: dict[Path, FileState] = {}
         self._lists = ListReader()
+        self._room = DraftRoom(parts.room)
+        parts.room.watch(self.waiting.largest, lambda: None)
+        # movies that were taken, until it is known what becomes of them
+        self._taken: set[Path] = set()
         self._children: Children | None = None
         self._thread = threading.Thread(target=self._run, name="ingest", daemon=True)
         self._thread.start()
@@ -69,19 +80,26 @@ class Ingester:
     def _run(self) -> None:
         with contextlib.suppress(StoppedError):
             while True:
-                places = self.waiting.take(self._candidates)
+                self.waiting.wait(self._candidates)
                 try:
-                    ready = [place for place in places if self._is_ready(place)]
-                    if ready:
-                        self._ingest(ready)
+                    self._ingest()
                 except (CryofsError, OSError):
                     log.exception("archiving written movies failed")
-                    for place in places:
-                        self.waiting.done(place)
 
     def _candidates(self) -> list[Path]:
         folders = folders_of(self._parts.root.path)
-        return [folder / name for folder, names in folders for name in names if has_archived_form(name)]
+        return [folder / name for folder, names in folders for name in sorted(names) if has_archived_form(name)]
+
+    def _ready(self) -> Iterator[Path]:
+        """Take movies until none is due that is finished and has room for its draft."""
+        while (place := self.waiting.take(self._room.largest())) is not None:
+            self.waiting.check_stop()
+            self._taken.add(place)
+            if self._is_ready(place):
+                self._room.begin(place, bytes_on_disk(place) or 0)
+                yield place
+            else:
+                self._taken.discard(place)
 
     def _is_ready(self, place: Path) -> bool:
         """Return True if a plain file is a finished movie; otherwise it waits on, or is done."""
@@ -113,24 +131,37 @@ class Ingester:
                 self.waiting.wait_on(place, Why.UNFINISHED, None)
         return judged.verdict is Verdict.READY
 
-    def _ingest(self, ready: list[Path]) -> None:
+    def _ingest(self) -> None:
+        """Archive movies until none is ready, or so many that children that died get their second attempt."""
+        ready = itertools.islice(self._ready(), _MOST_IN_TURN)
+        try:
+            first = next(ready, None)
+            if first is not None:
+                self._archive(itertools.chain([first], ready))
+        finally:
+            # an error ended the work, or the mount ends
+            for place in list(self._taken):
+                self._room.end(place)
+                self._taken.discard(place)
+                self.waiting.wait_on(place, Why.RETRY, _RETRY_SECONDS)
+
+    def _archive(self, ready: Iterator[Path]) -> None:
         if self._children is None:
             # imported late, because it takes most of the startup time
             from cryofs.ingest.children import Children
 
             self._children = Children(self._parts, self._settings)
-        left = set(ready)
-        try:
-            with contextlib.closing(self._children.archive(ready, self.waiting.check_stop)) as archived:
-                for place, error in archived:
-                    left.discard(place)
-                    self._ended(place, error)
-                    self.waiting.check_stop()
-        finally:
-            for place in left:
-                self.add(place)
+        with contextlib.closing(self._children.archive(ready, self.waiting.check_stop)) as archived:
+            for place, error in archived:
+                self._taken.discard(place)
+                self._ended(place, error)
+                self.waiting.check_stop()
 
     def _ended(self, place: Path, error: Exception | None) -> None:
+        if isinstance(error, FullDiskError):
+            self._room.did_not_fit(place)
+        else:
+            self._room.end(place, bytes_on_disk(archived_path(place)) if error is None else None)
         match error:
             case None:
                 self._failed.pop(place, None)
@@ -141,7 +172,10 @@ class Ingester:
                 self._gone(place)
             case NotSmallerError() | FormatError():
                 self._keep(place, str(error))
-            case FullDiskError() | DiedError() | NoProcessError():
+            case FullDiskError():
+                log.warning("%s: not archived yet (%s)", self._name(place), self._named(str(error)))
+                self.waiting.wait_on(place, Why.ROOM, _ROOM_SECONDS)
+            case DiedError() | NoProcessError():
                 log.warning("%s: not archived yet (%s)", self._name(place), self._named(str(error)))
                 self.waiting.wait_on(place, Why.RETRY, _RETRY_SECONDS)
             case _:
@@ -192,3 +226,8 @@ class Ingester:
 def outside(path: Path) -> Path:
     """Return a path through a descriptor of this process so that other processes can use it."""
     return Path("/proc") / str(os.getpid()) / path.relative_to("/proc/self")
+
+
+def inside(path: Path) -> Path:
+    """Return a path that `outside` returned as it was."""
+    return Path("/proc/self") / path.relative_to(f"/proc/{os.getpid()}")

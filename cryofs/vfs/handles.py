@@ -4,6 +4,7 @@ import errno
 import os
 from dataclasses import dataclass
 
+from cryofs.formats.archive_names import has_archived_form
 from cryofs.storage import changes
 from cryofs.vfs.attributes import Attributes
 from cryofs.vfs.live_files import LiveFile
@@ -30,6 +31,11 @@ class Handle:
     pages: Pages
     writer: int | None = None
     is_dirty: bool = False
+
+    @property
+    def is_movie(self) -> bool:
+        """True if the file may become an archived movie."""
+        return self.live.place is not None and has_archived_form(self.live.place.name)
 
 
 def open_writer(live: LiveFile) -> int:

@@ -1,5 +1,6 @@
 """The table of movies that wait to be archived."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
@@ -22,7 +23,8 @@ def nothing() -> list[Path]:
 
 def taken(waiting: WaitingMovies, movie: Path) -> None:
     waiting.put(movie, 0)
-    assert waiting.take(nothing) == [movie]
+    waiting.wait(nothing)
+    assert waiting.take(math.inf) == movie
 
 
 def test_a_movie_waits_until_it_is_done(movie: Path) -> None:
@@ -46,7 +48,7 @@ def test_a_movie_that_changed_while_it_was_taken_is_looked_at_again(
     taken(waiting, movie)
     waiting.put(movie, 0)
     ending(waiting, movie)
-    assert waiting.take(nothing) == [movie]
+    assert waiting.take(math.inf) == movie
 
 
 def test_a_movie_waits_since_the_first_time(movie: Path) -> None:
@@ -64,7 +66,7 @@ def test_movies_that_wait_for_something_are_woken(movie: Path) -> None:
     waiting.wake(Why.OPEN)
     assert waiting.snapshot()[movie].due is None
     waiting.wake(Why.UNFINISHED)
-    assert waiting.take(nothing) == [movie]
+    assert waiting.take(math.inf) == movie
 
 
 def test_a_removed_movie_does_not_wait(movie: Path) -> None:
@@ -80,12 +82,15 @@ def test_a_removed_movie_does_not_wait(movie: Path) -> None:
 
 def test_a_search_finds_movies_that_do_not_wait_yet(movie: Path) -> None:
     waiting = WaitingMovies(0)
-    assert waiting.take(lambda: [movie]) == [movie]
+    waiting.wait(lambda: [movie])
+    assert waiting.take(math.inf) == movie
     waiting.search_again(0)
     other = movie.with_name("b.mrc")
     other.touch()
+    waiting.wait(lambda: [movie, other])
+    assert waiting.take(math.inf) == other
     # the first is still taken
-    assert waiting.take(lambda: [movie, other]) == [other]
+    assert waiting.take(math.inf) is None
 
 
 def test_stop_ends_the_wait() -> None:
@@ -94,7 +99,7 @@ def test_stop_ends_the_wait() -> None:
 
     def take() -> None:
         try:
-            waiting.take(nothing)
+            waiting.wait(nothing)
         except StoppedError as error:
             ends.append(error)
 
