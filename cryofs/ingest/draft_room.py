@@ -27,7 +27,7 @@ class DraftRoom:
         self._room = room
         self._under_way: dict[Path, int] = {}
         self._ratios: deque[float] = deque(maxlen=_KNOWN_RATIOS)
-        self._last_begun = -math.inf
+        self._last_begun = time.monotonic()
 
     @property
     def is_scarce(self) -> bool:

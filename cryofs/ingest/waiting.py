@@ -11,7 +11,6 @@ import itertools
 import os
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -97,7 +96,8 @@ class WaitingMovies:
         self._due = _Queue(self._movies)
         # movies for whose drafts there was no room, the smallest first
         self._large = _Queue(self._movies)
-        self._sizes: Counter[int] = Counter()
+        # the places of movies that need room, by their sizes
+        self._sizes: dict[int, set[Path]] = {}
         self._is_stopped = False
         # when to look for movies that an earlier mount left, or that a renamed folder took along
         self._search_at: float | None = time.monotonic() + search_after
@@ -128,14 +128,14 @@ class WaitingMovies:
         """Enter a movie, or remove it."""
         known = self._movies.pop(place, None)
         if known is not None and known.needs_room:
-            self._sizes[known.size] -= 1
+            self._sizes[known.size].discard(place)
             if not self._sizes[known.size]:
                 del self._sizes[known.size]
         if movie is None:
             return
         self._movies[place] = movie
         if movie.needs_room:
-            self._sizes[movie.size] += 1
+            self._sizes.setdefault(movie.size, set()).add(place)
         if movie.due is not None:
             self._due.push(movie.due, place)
 
@@ -205,8 +205,16 @@ class WaitingMovies:
 
     def largest(self) -> int:
         """Return the bytes of the largest movie that waits, 0 if none does; those that are unfinished do not count."""
-        with self._changed:
-            return max(self._sizes, default=0)
+        while True:
+            with self._changed:
+                if not self._sizes:
+                    return 0
+                size = max(self._sizes)
+                place = next(iter(self._sizes[size]))
+                movie = self._movies[place]
+            if os.path.lexists(place):
+                return size
+            self._forget(place, movie)
 
     def done(self, place: Path) -> None:
         """Forget a movie that was taken and need not wait any longer, unless it has changed since."""
@@ -237,10 +245,14 @@ class WaitingMovies:
         for place, movie in movies.copy().items():
             if not os.path.lexists(place):
                 del movies[place]
-                with self._changed:
-                    if self._movies.get(place) is movie:
-                        self._set(place, None)
+                self._forget(place, movie)
         return movies
+
+    def _forget(self, place: Path, movie: WaitingMovie) -> None:
+        """Forget a movie that was removed, unless it has another entry by now."""
+        with self._changed:
+            if self._movies.get(place) is movie:
+                self._set(place, None)
 
     def stop(self) -> None:
         """End the wait of the thread that takes movies."""

@@ -63,7 +63,7 @@ class Left(NamedTuple):
     @property
     def is_scarce(self) -> bool:
         """True if less than twice the reserve is free."""
-        return self.free < 2 * self.reserve
+        return self.reserve > 0 and self.free < 2 * self.reserve
 
 
 class Room:
@@ -74,7 +74,7 @@ class Room:
     descriptor : int
         Descriptor of the folder of the archive.
     reserve : int or None
-        Bytes to keep free; None to derive them from the movies.
+        Bytes to keep free, 0 to refuse nothing; None to derive them from the movies.
     written : callable
         Returns the places of the files that are open for writing.
     """
@@ -188,7 +188,7 @@ class Room:
         return Left(left.free - size, largest + margin, largest, left.waits)
 
     def _require(self, left: Left) -> None:
-        if left.free < left.reserve:
+        if left.is_scarce and left.free < left.reserve:
             self._on_scarce()
             self._note(left)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -108,3 +108,37 @@ def test_stop_ends_the_wait() -> None:
     waiting.stop()
     thread.join(30)
     assert len(ends) == 1
+
+
+def test_movies_come_in_the_order_in_which_they_are_due(tmp_path: Path) -> None:
+    waiting = WaitingMovies(3600)
+    movies = [tmp_path / f"{number}.mrc" for number in range(500)]
+    for movie in movies:
+        movie.touch()
+        waiting.put(movie, 0)
+        # entries that another one replaces
+        waiting.put(movie, 0)
+    assert [waiting.take(math.inf) for _ in movies] == movies
+    assert waiting.take(math.inf) is None
+
+
+def test_movies_without_room_wait_until_there_is_some(tmp_path: Path) -> None:
+    waiting = WaitingMovies(3600)
+    movies = {size: tmp_path / f"{size}.mrc" for size in (30000, 10000, 20000)}
+    for size, movie in movies.items():
+        movie.write_bytes(bytes(size))
+        waiting.put(movie, 0)
+    assert waiting.largest() == 30000
+    assert waiting.take(10000) == movies[10000]
+    assert waiting.take(10000) is None
+    assert [movie.why for movie in waiting.snapshot().values()].count(Why.ROOM) == 2
+    # the smallest first
+    assert waiting.take(math.inf) == movies[20000]
+    # one that is written meanwhile
+    waiting.put(movies[30000], 0)
+    assert waiting.take(math.inf) == movies[30000]
+    assert waiting.take(math.inf) is None
+    movies[30000].unlink()
+    assert waiting.largest() == 20000
+    waiting.wait_on(movies[20000], Why.UNFINISHED, None)
+    assert waiting.largest() == 10000
