@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cryofs.compress.full_disk import is_full
 from cryofs.config.settings import Settings
 from cryofs.errors import ChangedError, CryofsError, FormatError, FullDiskError, NotSmallerError
 from cryofs.execution.processes import DiedError, NoProcessError
@@ -34,9 +35,11 @@ from cryofs.vfs.room import bytes_on_disk
 if TYPE_CHECKING:
     from cryofs.ingest.children import Children
 
-# How long a movie waits that could not be archived for a reason that may pass: a child that died, no room.
+# How long a movie waits that could not be archived for a reason that may pass: a child that died; no room, where the
+# free space shows when there is some; a quota, where it does not.
 _RETRY_SECONDS = 60.0
-_ROOM_SECONDS = 10.0
+_ROOM_SECONDS = 1.0
+_QUOTA_SECONDS = 10.0
 # Movies that are archived before those come that are tried again because a child died.
 _MOST_IN_TURN = 1000
 # How long the end of a mount waits for a step that is under way.
@@ -158,7 +161,7 @@ class Ingester:
                 self.waiting.check_stop()
 
     def _ended(self, place: Path, error: Exception | None) -> None:
-        if isinstance(error, FullDiskError):
+        if error is not None and _lacks_room(error):
             self._room.did_not_fit(place)
         else:
             self._room.end(place, bytes_on_disk(archived_path(place)) if error is None else None)
@@ -172,12 +175,8 @@ class Ingester:
                 self._gone(place)
             case NotSmallerError() | FormatError():
                 self._keep(place, str(error))
-            case FullDiskError():
-                log.warning("%s: not archived yet (%s)", self._name(place), self._named(str(error)))
-                self.waiting.wait_on(place, Why.ROOM, _ROOM_SECONDS)
             case DiedError() | NoProcessError():
-                log.warning("%s: not archived yet (%s)", self._name(place), self._named(str(error)))
-                self.waiting.wait_on(place, Why.RETRY, _RETRY_SECONDS)
+                self._retry(place, error, Why.RETRY, _RETRY_SECONDS)
             case _:
                 self._fail(place, error)
 
@@ -202,10 +201,17 @@ class Ingester:
         if not os.path.lexists(place):
             self._gone(place)
             return
+        if _lacks_room(error):
+            self._retry(place, error, Why.ROOM, _ROOM_SECONDS if self._room.is_scarce else _QUOTA_SECONDS)
+            return
         self.waiting.done(place)
         log.warning("%s: not archived (%s)", self._name(place), self._named(str(error)))
         with contextlib.suppress(OSError):
             self._failed[place] = state_of(place.lstat())
+
+    def _retry(self, place: Path, error: Exception, why: Why, seconds: float) -> None:
+        log.warning("%s: not archived yet (%s)", self._name(place), self._named(str(error)))
+        self.waiting.wait_on(place, why, seconds)
 
     def _gone(self, place: Path) -> None:
         """Forget a movie that was removed, or search for it again later, because its folder may have been renamed."""
@@ -221,6 +227,10 @@ class Ingester:
         for path in (outside(root.path), root.path):
             text = text.replace(str(path), root.name_of(root.path))
         return text
+
+
+def _lacks_room(error: Exception) -> bool:
+    return isinstance(error, FullDiskError) or (isinstance(error, OSError) and is_full(error))
 
 
 def outside(path: Path) -> Path:
