@@ -20,6 +20,7 @@ from cryofs.storage.atomic_file import DRAFT_PREFIX
 from cryofs.storage.checksum_lists import LIST_NAME, ListReader
 from cryofs.storage.file_lock import is_left
 from cryofs.system import renaming
+from cryofs.vfs.archive_root import path_in
 from cryofs.vfs.callers import Caller, check_caller, give
 from cryofs.vfs.changing import ArchivedMovies, MountParts
 from cryofs.vfs.leaving_names import HiddenFiles, LeavingNames, is_hidden_name
@@ -123,7 +124,7 @@ class NameChanges:
                 give(folder, place.name, caller)
                 inherited = os.stat(place.name, dir_fd=folder, follow_symlinks=False).st_mode & stat.S_ISGID
                 if mode & self._umask:
-                    changes.disk.set_mode(_path_in(folder, place.name), stat.S_IMODE(mode) | inherited)
+                    changes.disk.set_mode(path_in(folder, place.name), stat.S_IMODE(mode) | inherited)
 
     def link_to(self, text: str, path: str, caller: Caller) -> None:
         """Create a symbolic link with this text."""
@@ -341,7 +342,3 @@ class NameChanges:
 def _check_whole(node: Node) -> None:
     if node.problem is not None:
         raise DamagedError(node.problem)
-
-
-def _path_in(folder: int, name: str) -> Path:
-    return Path(f"/proc/self/fd/{folder}/{name}")
