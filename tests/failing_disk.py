@@ -1,13 +1,9 @@
 """A disk of which some calls fail: a full disk, an error of the storage, a sync that fails."""
 
-import errno
 import os
 from typing import Any
 
 from cryofs.storage.changes import Disk
-
-# The cases that tests go through: the error, the only call that fails (any if empty), and whether all later calls fail.
-FAULTS = [(errno.ENOSPC, "", True), (errno.EIO, "", False), (errno.EIO, "sync", False), (errno.EIO, "sync", True)]
 
 
 class FailingDisk(Disk):

@@ -18,11 +18,13 @@ from cryofs.movies.provider import Provider
 from cryofs.storage import changes
 from cryofs.storage.atomic_file import DRAFT_PREFIX
 from cryofs.storage.checksum_lists import LIST_NAME, ListReader
-from cryofs.storage.file_lock import is_left
+from cryofs.storage.file_lock import is_left, is_lock_of
+from cryofs.storage.journal import JOURNAL_NAME
 from cryofs.system import renaming
 from cryofs.vfs.archive_root import path_in
 from cryofs.vfs.callers import Caller, check_caller, give
 from cryofs.vfs.changing import ArchivedMovies, MountParts
+from cryofs.vfs.durable_names import DurableNames
 from cryofs.vfs.leaving_names import HiddenFiles, LeavingNames, is_hidden_name
 from cryofs.vfs.name_policy import refusal
 from cryofs.vfs.nodes import Node
@@ -58,6 +60,8 @@ class NameChanges:
 
     Attributes
     ----------
+    durable : DurableNames
+        Syncs of names.
     hidden : HiddenFiles
         Open files without a name.
     leaving : LeavingNames
@@ -71,6 +75,7 @@ class NameChanges:
         self._lists = ListReader()
         self._umask = os.umask(0o022)
         os.umask(self._umask)
+        self.durable = DurableNames(parts.root)
         self.hidden = HiddenFiles()
         self.leaving = LeavingNames(self._remove_left)
 
@@ -117,7 +122,7 @@ class NameChanges:
         place = self.new_place(path)
         check_caller(caller)
         self.leaving.settle(place)
-        with self._names.locked(place), self._root.above(place) as folder:
+        with self._names.changing(place), self._root.above(place) as folder:
             self._check_free(place, path)
             changes.disk.make_folder_in(folder, place.name, stat.S_IMODE(mode))
             with self._undone(lambda: changes.disk.remove_folder_in(folder, place.name)):
@@ -125,13 +130,14 @@ class NameChanges:
                 inherited = os.stat(place.name, dir_fd=folder, follow_symlinks=False).st_mode & stat.S_ISGID
                 if mode & self._umask:
                     changes.disk.set_mode(path_in(folder, place.name), stat.S_IMODE(mode) | inherited)
+            self.durable.add(place)
 
     def link_to(self, text: str, path: str, caller: Caller) -> None:
         """Create a symbolic link with this text."""
         place = self.new_place(path)
         check_caller(caller)
         self.leaving.settle(place)
-        with self._names.locked(place), self._root.above(place) as folder:
+        with self._names.changing(place), self._root.above(place) as folder:
             self._check_free(place, path)
             changes.disk.link_to_in(text, folder, place.name)
             with self._undone(lambda: changes.disk.remove_in(folder, place.name)):
@@ -143,7 +149,7 @@ class NameChanges:
             return
         place = self.place(path)
         self.leaving.settle(place)
-        with self._names.locked(place):
+        with self._names.changing(place):
             node = self._tree.found(path)
             if node is None and self._tree.removed.has_vanished(place):
                 return
@@ -154,7 +160,7 @@ class NameChanges:
         """Remove a folder that shows no names except removed and derived ones."""
         place = self.place(path)
         self.leaving.settle_in(place)
-        with self._names.locked(place), self._root.above(place) as folder:
+        with self._names.changing(place), self._root.above(place) as folder:
             for _ in range(_ATTEMPTS):
                 self._clear(place, path)
                 try:
@@ -164,6 +170,7 @@ class NameChanges:
                     if error.errno != errno.ENOTEMPTY:
                         raise
                 else:
+                    self.durable.removed(place)
                     return
             raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
 
@@ -183,12 +190,13 @@ class NameChanges:
         if is_folder:
             self.leaving.settle_below(place)
             self.leaving.settle_below(target)
-        with self._names.all_locked() if is_folder else self._names.locked(place, target):
+        with self._names.all_locked() if is_folder else self._names.changing(place, target):
             self._move((path, place), (target_path, target), flags)
         self._forget(path)
         self._forget(target_path)
         if is_folder:
             self.hidden.moved(path, target_path)
+            self.durable.moved(place, target)
         else:
             self._archived.plain_closed(target)
 
@@ -196,16 +204,7 @@ class NameChanges:
         """Make the names in a folder durable."""
         place = self._tree.view_of(path)[1]
         self.leaving.settle_in(place)
-        self.sync_place(place)
-
-    def sync_place(self, folder: Path) -> None:
-        """Make the names in a folder of the archive durable."""
-        with self._root.folder(folder) as found:
-            descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=found)
-            try:
-                changes.disk.sync(descriptor)
-            finally:
-                os.close(descriptor)
+        self.durable.sync(place)
 
     def drop_checksum(self, place: Path) -> None:
         """Remove the recorded checksum of a file that is about to change."""
@@ -229,7 +228,7 @@ class NameChanges:
     def _remove_left(self, place: Path) -> None:
         """Remove a name whose file libfuse has hidden."""
         path = "/" + "/".join(self._root.below(place))
-        with self._names.locked(place), contextlib.suppress(FileNotFoundError):
+        with self._names.changing(place), contextlib.suppress(FileNotFoundError):
             self._remove(place, self._tree.lookup(path))
         self._forget(path)
 
@@ -289,7 +288,8 @@ class NameChanges:
         not_empty = OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
         for name in names:
             if is_own_name(name):
-                if not (name == LIST_NAME or name.startswith(DRAFT_PREFIX) or is_left(place / name)):
+                is_left_lock = is_lock_of(name, JOURNAL_NAME, LIST_NAME) and is_left(place / name)
+                if not (name == LIST_NAME or name.startswith(DRAFT_PREFIX) or is_left_lock):
                     log.warning("%s: not removed, because %s is in use", path, name)
                     raise not_empty
             elif self._tree.found(f"{path}/{name}") is not None or not self._is_hidden_reference(place / name):
