@@ -7,25 +7,21 @@ are kept, and the next start finds them.
 import errno
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from cryofs.archive.recovery import recover
 from cryofs.errors import CryofsError
-from cryofs.ingest.draft import DraftOptions, MakeDrafts
-from cryofs.ingest.publish import publish
 from cryofs.storage import changes
 from cryofs.storage.checksum_lists import LIST_NAME
 from cryofs.system.renaming import EXCHANGE
 from cryofs.vfs.writable import WritableFileSystem
 from tests.failing_disk import FailingDisk
-from tests.ingest.mounts import CALLER, shown, writable
+from tests.ingest.mounts import CALLER, Change, archive_now, shown, writable
 from tests.support import archive, written_movie
 from tests.vfs.serving import content
 
-Change = Callable[[WritableFileSystem], object]
 NAMES = ("a.mrc", "b.mrc")
 
 
@@ -50,12 +46,7 @@ def remove(files: WritableFileSystem) -> None:
 
 
 def ingest(files: WritableFileSystem) -> None:
-    """Make an archived movie of `a`, as the ingester of the mount does."""
-    parts = files.attribute_changes._parts
-    place = parts.root.path / "a.mrc"
-    made = MakeDrafts(parts.root.path, DraftOptions(least_saving=-1))(place, lambda _: None)
-    with parts.names.locked(place):
-        publish(made, parts.users(place, made.state))
+    archive_now(files, "a.mrc")
 
 
 PLAIN, ARCHIVED = "plain", "archived"
