@@ -24,9 +24,9 @@ from cryofs.system import renaming
 from cryofs.vfs.archive_root import path_in
 from cryofs.vfs.callers import Caller, check_caller, give
 from cryofs.vfs.changing import ArchivedMovies, MountParts
-from cryofs.vfs.durable_names import DurableNames
 from cryofs.vfs.leaving_names import HiddenFiles, LeavingNames, is_hidden_name
 from cryofs.vfs.name_policy import refusal
+from cryofs.vfs.new_folders import NewFolders
 from cryofs.vfs.nodes import Node
 
 # Drafts may come into a folder while it is removed.
@@ -60,8 +60,6 @@ class NameChanges:
 
     Attributes
     ----------
-    durable : DurableNames
-        Syncs of names.
     hidden : HiddenFiles
         Open files without a name.
     leaving : LeavingNames
@@ -75,9 +73,9 @@ class NameChanges:
         self._lists = ListReader()
         self._umask = os.umask(0o022)
         os.umask(self._umask)
-        self.durable = DurableNames(parts.root)
         self.hidden = HiddenFiles()
         self.leaving = LeavingNames(self._remove_left)
+        self._new_folders = NewFolders(self._root)
 
     def place(self, path: str) -> Path:
         """Return the place of a path in the main view; OSError (EROFS) for a path in another view."""
@@ -130,7 +128,7 @@ class NameChanges:
                 inherited = os.stat(place.name, dir_fd=folder, follow_symlinks=False).st_mode & stat.S_ISGID
                 if mode & self._umask:
                     changes.disk.set_mode(path_in(folder, place.name), stat.S_IMODE(mode) | inherited)
-            self.durable.add(place)
+            self._new_folders.add(place)
 
     def link_to(self, text: str, path: str, caller: Caller) -> None:
         """Create a symbolic link with this text."""
@@ -170,7 +168,7 @@ class NameChanges:
                     if error.errno != errno.ENOTEMPTY:
                         raise
                 else:
-                    self.durable.removed(place)
+                    self._new_folders.removed(place)
                     return
             raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
 
@@ -196,7 +194,6 @@ class NameChanges:
         self._forget(target_path)
         if is_folder:
             self.hidden.moved(path, target_path)
-            self.durable.moved(place, target)
         else:
             self._archived.plain_closed(target)
 
@@ -204,7 +201,11 @@ class NameChanges:
         """Make the names in a folder durable."""
         place = self._tree.view_of(path)[1]
         self.leaving.settle_in(place)
-        self.durable.sync(place)
+        self.sync_place(place)
+
+    def sync_place(self, folder: Path) -> None:
+        """Make the names in a folder of the archive durable, and those of the new folders on the way to it."""
+        self._new_folders.sync(folder)
 
     def drop_checksum(self, place: Path) -> None:
         """Remove the recorded checksum of a file that is about to change."""
@@ -279,8 +280,11 @@ class NameChanges:
                 changes.disk.move_in(folder, place.name, target_folder, target.name, flags)
         if flags == renaming.EXCHANGE:
             self._live.exchanged(place, target)
+            self._new_folders.exchanged(place, target)
         else:
             self._live.moved(place, target)
+            if stat.S_ISDIR(moved.attributes.mode):
+                self._new_folders.moved(place, target)
 
     def _clear(self, place: Path, path: str) -> None:
         """Remove what cryofs keeps in a folder that shows nothing else; OSError (ENOTEMPTY) if it shows something."""

@@ -217,7 +217,7 @@ class WritableFileSystem(FileSystem):
             opened.is_dirty = False
         place = opened.live.place
         if opened.live.has_new_name and place is not None:
-            self.names.durable.sync(place.parent)
+            self.names.sync_place(place.parent)
             opened.live.has_new_name = False
 
     def flush(self, handle: int) -> None:

@@ -10,8 +10,7 @@ from cryofs.archive.recovery import recover
 from cryofs.system.renaming import EXCHANGE
 from cryofs.vfs.writable import WritableFileSystem
 from tests.ingest.mounts import Change, archive_now, shown, writable
-from tests.power_cut import states, write_tree
-from tests.power_cut_mount import mount_recorded
+from tests.power_cut import recorded, states, write_tree
 from tests.support import archive, written_movie
 
 
@@ -81,7 +80,7 @@ def test_a_power_cut_leaves_the_old_or_the_new_files(
     expected = {name: originals[which] for name, which in after.items()}
     # a rename changes two names, of which a power cut may keep one; the new one is never lost
     half = expected | {"a.mrc": originals["a.mrc"]}
-    with writable(folder, settle=1000) as files, mount_recorded(folder) as recorder:
+    with writable(folder, settle=1000) as files, recorded(folder) as recorder:
         change(files)
     assert shown(folder) == expected
     seen, had_both = [], False
@@ -105,7 +104,7 @@ def test_a_backup_from_the_middle_of_a_change(
 ) -> None:
     """As cp and rsync make one, with other inodes and without attributes: no other bytes are shown, no file is lost."""
     folder, originals = make(tmp_path, stored)
-    with writable(folder, settle=1000) as files, mount_recorded(folder) as recorder:
+    with writable(folder, settle=1000) as files, recorded(folder) as recorder:
         change(files)
     for moment, state in states(recorder):
         if "all names: True, all data: True" not in moment:
