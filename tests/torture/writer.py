@@ -44,7 +44,7 @@ def movie(seed: int) -> bytes:
 
 def piece(call: Call) -> bytes:
     """The bytes that a call writes into a file."""
-    return bytes([call["byte"]]) * call["size"]
+    return bytes([call["byte"]]) * int(call["size"])
 
 
 @dataclass

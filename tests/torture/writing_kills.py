@@ -64,9 +64,11 @@ class _Killing:
         self._kills += 1
         children = server.children(recursive=True)
         killed = {"mount": [server], "children": children, "mount and children": [server, *children], "writer": []}
-        for process in [*killed[victim], *(writers if victim == "writer" else [])]:
+        for process in killed[victim]:
             with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(signal.SIGKILL)
+                process.kill()
+        for writer in writers if victim == "writer" else []:
+            writer.kill()
         if victim == "children":
             time.sleep(self._rng.uniform(0, 0.3))
         for writer in writers:
