@@ -113,6 +113,9 @@ class Ingester:
                 self.waiting.wait_on(place, Why.OPEN, None)
                 return False
             found = place.lstat()
+            if os.path.lexists(archived_path(place)):
+                with self._parts.names.changing(place):
+                    pass  # ends a step of this name that a failing call has left
             if os.path.lexists(archived_path(place)) or self._failed.get(place) == state_of(found):
                 self.waiting.done(place)
                 return False
@@ -204,8 +207,12 @@ class Ingester:
         if _lacks_room(error):
             self._retry(place, error, Why.ROOM, _ROOM_SECONDS if self._room.is_scarce else _QUOTA_SECONDS)
             return
-        self.waiting.done(place)
         log.warning("%s: not archived (%s)", self._name(place), self._named(str(error)))
+        if os.path.lexists(archived_path(place)):
+            # a call failed in the middle of the step
+            self.waiting.wait_on(place, Why.RETRY, _RETRY_SECONDS)
+            return
+        self.waiting.done(place)
         with contextlib.suppress(OSError):
             self._failed[place] = state_of(place.lstat())
 

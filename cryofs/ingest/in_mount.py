@@ -13,6 +13,7 @@ from pathlib import Path
 from cryofs.config.settings import Settings
 from cryofs.formats.archive_names import archived_path
 from cryofs.ingest.in_background import Ingester
+from cryofs.ingest.left_step import end_left_step
 from cryofs.ingest.moves import Moves
 from cryofs.ingest.thaw import check_changeable, original_draft, remove_plain_twin, replace_by_original
 from cryofs.movies.archived import ArchivedMovie
@@ -20,7 +21,7 @@ from cryofs.movies.gain_library import GainLibrary
 from cryofs.storage import changes
 from cryofs.storage.atomic_file import regular_file
 from cryofs.storage.byte_source import LocalFile
-from cryofs.storage.checksum_lists import replacing
+from cryofs.storage.checksum_lists import drop_lines
 from cryofs.storage.file_state import FileState, state_of
 from cryofs.vfs.attribute_changes import set_attributes
 from cryofs.vfs.changing import AttributeChange, MountParts
@@ -36,6 +37,7 @@ class MountedMovies:
         self._pool = ThreadPoolExecutor(settings.jobs, "thaw")
         # one thaw of a name at a time; taken before the lock of the name, never after it
         self._thawing = NameLocks()
+        parts.names.settle = lambda place: end_left_step(place, parts.users(place, None))
         self._ingester = Ingester(parts, settings)
         self._moves = Moves(parts.root.path, self._gains, self._thaw_locked)
 
@@ -50,7 +52,7 @@ class MountedMovies:
             state = _state(place)
             if state is None:
                 return
-            with self._original(place, empty=empty) as draft, self._parts.names.locked(place):
+            with self._original(place, empty=empty) as draft, self._parts.names.changing(place):
                 # otherwise removed or renamed in the meantime, and the caller looks again
                 if _state(place) == state:
                     replace_by_original(draft, place, self._parts.users(place, None))
@@ -77,9 +79,7 @@ class MountedMovies:
         archived = archived_path(place)
         # first, because it would be shown once the archived movie is gone
         remove_plain_twin(place)
-        for one in (place, archived):
-            with replacing(one):
-                pass
+        drop_lines(place, archived)
         changes.disk.remove(archived)
 
     def set_attributes(self, place: Path, change: AttributeChange) -> None:

@@ -92,6 +92,7 @@ class Room:
         self._known_until = 0.0
         self._slowed = 0
         self._noted = -_SECONDS_BETWEEN_NOTES
+        self.left()
 
     def watch(self, largest_waiting: Callable[[], int], on_scarce: Callable[[], None]) -> None:
         """Set who knows the movies that wait.
