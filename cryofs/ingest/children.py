@@ -107,7 +107,7 @@ class Children:
     def _publish(self, made: Ready) -> Exception | None:
         place, name = made.plain, self._parts.root.name_of(made.plain)
         try:
-            with self._parts.names.locked(place):
+            with self._parts.names.changing(place):
                 publish(made, self._parts.users(place, made.state))
         except (CryofsError, OSError) as error:
             return error

@@ -113,6 +113,9 @@ class Ingester:
                 self.waiting.wait_on(place, Why.OPEN, None)
                 return False
             found = place.lstat()
+            if os.path.lexists(archived_path(place)):
+                with self._parts.names.changing(place):
+                    pass  # ends a step of this name that a failing call has left
             if os.path.lexists(archived_path(place)) or self._outcomes.has_failed(place, state_of(found)):
                 self.waiting.done(place)
                 return False
@@ -200,6 +203,10 @@ class Ingester:
     def _fail(self, place: Path, error: Exception) -> None:
         if not os.path.lexists(place):
             self._gone(place)
+            return
+        if os.path.lexists(archived_path(place)):
+            # a call failed in the middle of the step
+            self._delay(place, error)
             return
         self.waiting.done(place)
         reason = self._reason(place, str(error))

@@ -175,7 +175,7 @@ class MountParts:
     live : LiveFiles
         Open files by place; `live.has_writer(place)` with the name locked.
     names : NameLocks
-        `names.locked(place)` excludes opens, writers and changes of a name; hold it for the replacement only.
+        `names.changing(place)` excludes opens, writers and changes of a name; hold it for the replacement only.
     users : callable
         `users(place, state)` returns the `Users` of a step for `cryofs.storage.steps.replace_twin`: it knows all users
         of the file, refuses if the file at `place` has a writer or another state than `state` (None: of an archived

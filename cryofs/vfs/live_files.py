@@ -37,7 +37,7 @@ class LiveFile:
     writers : int
         Handles that may write.
     has_new_name : bool
-        Whether its name was created since the folder was last synced by one of its handles.
+        Whether it got its name since the folder was last synced by one of its handles.
     is_closed : bool
         Whether the last handle was released; set by `LiveFiles`.
     """
@@ -166,6 +166,7 @@ class LiveFiles:
             for old in self._at_or_below(place):
                 live = self._files.pop(old)
                 live.place = target.joinpath(*old.parts[len(place.parts) :])
+                live.has_new_name = True
                 self._files[live.place] = live
 
     def exchanged(self, place: Path, other: Path) -> None:
@@ -175,6 +176,7 @@ class LiveFiles:
             moved += [(self._files.pop(old), place, old, other) for old in self._at_or_below(other)]
             for live, new, old, top in moved:
                 live.place = new.joinpath(*old.parts[len(top.parts) :])
+                live.has_new_name = True
                 self._files[live.place] = live
 
     def removed(self, place: Path) -> None:

@@ -123,7 +123,7 @@ class WritableFileSystem(FileSystem):
         place = self._tree.place(path)
         self.names.leaving.settle(place)
         while True:
-            with self._locks.locked(place):
+            with self._locks.changing(place) if is_written else self._locks.locked(place):
                 node = self._lookup(path)
                 if node.view.name == "" and node.is_plain and node.attributes.is_file:
                     return self._open_plain(node, place, flags, is_written=is_written)
@@ -138,7 +138,7 @@ class WritableFileSystem(FileSystem):
         """Create a file and open it, or open the existing one unless `flags` contain O_EXCL."""
         place = self.names.place(path)
         self.names.leaving.settle(place)
-        with self._locks.locked(place):
+        with self._locks.changing(place):
             node = self._tree.found(path)
             if node is None:
                 return self._create(path, place, mode, caller)
