@@ -94,8 +94,8 @@ def test_few_writes_look_at_the_disk(disk: SmallDisk, monkeypatch: pytest.Monkey
     with writable(disk.folder, settle=3600) as files:
         before = disk.queries
         write(files, "/a", bytes(16 * MIB))
-        # the first, and those after which little might be left
-        assert 1 <= disk.queries - before <= 3
+        # only if little might be left otherwise
+        assert disk.queries - before <= 3
         with refused():
             write(files, "/b", bytes(48 * MIB))
 
