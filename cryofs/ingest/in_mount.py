@@ -8,6 +8,7 @@ import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from cryofs.config.settings import Settings
 from cryofs.formats.archive_names import archived_path
@@ -114,6 +115,14 @@ class MountedMovies:
     def plain_closed(self, place: Path) -> None:
         """Note that a plain file may be a finished movie."""
         self._ingester.add(place)
+
+    def settle_now(self) -> None:
+        """Look at once at the plain movies that wait for a time to pass, except for those that settle."""
+        self._ingester.settle_now()
+
+    def facts(self) -> dict[str, Any]:
+        """Return figures of what becomes of plain movies."""
+        return self._ingester.facts()
 
     def stop(self) -> None:
         """Stop the threads and child processes."""
