@@ -41,7 +41,7 @@ def test_the_end_does_not_wait_for_children_that_start(tmp_path: Path, monkeypat
         try:
             with writable(tmp_path / "archive", settle=0) as files:
                 assert Starting.begun.wait(SECONDS)
-                pool.submit(files._archived.stop).result(SECONDS)
+                pool.submit(files.archived.stop).result(SECONDS)
         finally:
             Starting.released.set()
     assert [path.name for path in (tmp_path / "archive").iterdir()] == ["X.mrc"]
@@ -52,7 +52,7 @@ def test_no_step_begins_after_the_end(tmp_path: Path, monkeypatch: pytest.Monkey
     plain = written_movie(tmp_path / "archive" / "X.mrc")
     with writable(tmp_path / "archive", settle=1000) as files:
         parts = files.attribute_changes._parts
-        made = children.Children(parts, files._settings)
+        made = children.Children(parts, files._settings, lambda *_: None)
         made.stop(SECONDS)
 
         class Ended:

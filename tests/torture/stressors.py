@@ -26,11 +26,11 @@ _BLOCK = 4096
 _LOAD_OF_DBENCH = Path("/usr/share/dbench/client.txt")
 # Stressors of stress-ng that use files and pass on ext4, each with its options.
 _STRESS_NG = (
-    *("access", "chmod", "chown", "copy-file", "dentry", "dir", "dirmany", "fallocate", "fcntl", "filename", "flock"),
+    *("access", "chmod", "chown", "dentry", "dir", "dirmany", "fallocate", "fcntl", "filename", "flock"),
     *("fpunch", "fstat", "getdent", "hdd", "iomix", "lockf", "lockofd", "locka", "open", "rename", "seek", "symlink"),
     *("sync-file", "touch", "utime", "xattr"),
 )
-_NG_SIZES = {"hdd": "16m", "iomix": "16m", "copy-file": "16m", "fallocate": "16m"}
+_NG_SIZES = {"hdd": "16m", "iomix": "16m", "fallocate": "16m"}
 
 
 @dataclass(frozen=True)
