@@ -219,8 +219,7 @@ class WritableFileSystem(FileSystem):
             if isinstance(file := opened.live.file, PlainFile):
                 changes.disk.sync(file.descriptor)
         else:
-            changes.disk.sync(opened.writer)
-            opened.is_dirty = False
+            opened.sync()
         place = opened.live.place
         if opened.live.has_new_name and place is not None:
             self.names.sync_place(place.parent)
@@ -314,8 +313,7 @@ class WritableFileSystem(FileSystem):
                 live.writers -= 1
         self._known.closed(live)
         place = live.place
-        if opened.writer is not None:
-            os.close(opened.writer)
+        opened.close_writer()
         live.close()
         if opened.writer is not None and place is not None and not live.writers:
             self.archived.plain_closed(place)
