@@ -21,6 +21,9 @@ MOVIES = st.sampled_from(["c.mrc", "d/c.mrc", "d.mrc"])
 class Storing(Writing):
     """Operations on movies, some of which are archived movies at that moment."""
 
+    # archiving a movie changes its folder
+    folder_times = False
+
     @rule(path=MOVIES, seed=st.integers(0, 3))
     def writes_a_movie(self, path: str, seed: int) -> None:
         self.both.call(lambda place: place.write_bytes(movie(seed, SHAPE)), path)
