@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from benchmarks.competitors import OURS
 from benchmarks.figures import Reading
 from benchmarks.markdown import NOTHING, table
-from benchmarks.readings import CROPPING, EER, K2, MEMORY, NAMES, PROGRAMS, SMALL, STARTING
+from benchmarks.readings import CROPPING, EER, K2, MEMORY, NAMES, PROGRAMS, SMALL, STARTING, WRITING
 
 _INTRODUCTION = """\
 All ways of reading are measured alternately on the same movies in the same run. Figures are medians; slow measurements
@@ -41,6 +41,12 @@ Two sequential readers, a random reader, a program that lists folders and a prog
 without pause on four movies that together exceed the cache.""",
 }
 
+_WRITING_TEXT = """\
+A full-size K2 movie and a tree of files of 4 kB, copied from the page cache to a writable mount and to a folder on the
+disk of its archive. Nothing is archived meanwhile, except where the table says so. "Archiving a movie" begins when the
+written movie gets its name and ends when it is an archived movie; `cryofs compress` stores the same movie with the same
+gain reference, and its time includes its start. Core-seconds are the processor time of all cores together."""
+
 
 def readings_text(readings: Sequence[Reading]) -> list[str]:
     """Return the tables with their titles and texts."""
@@ -48,6 +54,11 @@ def readings_text(readings: Sequence[Reading]) -> list[str]:
     for name in dict.fromkeys(reading.table for reading in readings):
         parts += [f"### {name}", _TEXTS[name], readings_table(readings, name)]
     return parts
+
+
+def writing_text(readings: Sequence[Reading]) -> list[str]:
+    """Return the table of writing with its text."""
+    return [_WRITING_TEXT, readings_table(readings, WRITING)]
 
 
 def readings_table(readings: Sequence[Reading], name: str) -> str:

@@ -8,7 +8,7 @@ from benchmarks.figures import Reading
 # names of the tables
 K2, EER, PROGRAMS = "K2, gain-normalised", "EER", "RELION on a mount"
 NAMES, MEMORY, STARTING = "Names", "Memory of the mount", "Starting"
-SMALL, CROPPING = "Small frames", "Cropping in Fourier space"
+SMALL, CROPPING, WRITING = "Small frames", "Cropping in Fourier space", "Writing"
 # ways that take more seconds than this run only once
 _SLOW = 15
 
