@@ -212,8 +212,7 @@ class WritableFileSystem(FileSystem):
             if isinstance(file := opened.live.file, PlainFile):
                 changes.disk.sync(file.descriptor)
         else:
-            changes.disk.sync(opened.writer)
-            opened.is_dirty = False
+            opened.sync()
         place = opened.live.place
         if opened.live.has_new_name and place is not None:
             self.names.sync_place(place.parent)
@@ -315,8 +314,7 @@ class WritableFileSystem(FileSystem):
                 if len(self._known) > _KNOWN_FILES:
                     self._known.popitem(last=False)
         place = live.place
-        if opened.writer is not None:
-            os.close(opened.writer)
+        opened.close_writer()
         live.close()
         if opened.writer is not None and place is not None and not live.writers:
             self.archived.plain_closed(place)
