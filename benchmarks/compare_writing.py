@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
-
 from benchmarks import mounts
 from benchmarks.competitors import OURS
 from benchmarks.figures import RATE, Reading
 from benchmarks.measure import CRYOFS, run, warm
+from benchmarks.mount_processes import MountProcesses
 from benchmarks.reading_peers import Session
 from benchmarks.readings import WRITING, Readings, in_turn
 
@@ -94,7 +93,7 @@ def _copy_while_archiving(folder: Path, movie: Path, readings: Readings, runs: i
     def ours() -> None:
         shutil.copy(movie, folder / "archive" / "earlier.mrc")
         with _mounted(folder, *_AT_ONCE) as mount:
-            processes = Processes(mount)
+            processes = MountProcesses(mount)
             _wait(lambda: processes.core_seconds() > _BUSY_SECONDS or _is_archived(folder, "earlier.mrc"))
             copy(OURS, mount)
             _wait(lambda: _is_archived(folder, "earlier.mrc"))
@@ -137,7 +136,7 @@ def _archive(folder: Path, movie: Path, readings: Readings, runs: int) -> None:
 
     def ours() -> None:
         with _mounted(folder, *_AT_ONCE) as mount:
-            processes = Processes(mount)
+            processes = MountProcesses(mount)
             # mounts run for days, so the start of the processes does not count
             for name in ("first.mrc", "second.mrc"):
                 shutil.copy(movie, mount / "written.dat")
@@ -156,36 +155,6 @@ def _archive(folder: Path, movie: Path, readings: Readings, runs: int) -> None:
         shutil.rmtree(target)
 
     in_turn(runs, {OURS: ours, COMPRESS: command})
-
-
-class Processes:
-    """The process of a mount, and those that it started."""
-
-    def __init__(self, mount: Path):
-        self._mount = psutil.Process(mounts.pid_of(mount))
-
-    def core_seconds(self) -> float:
-        """Return the processor time so far, including that of processes that ended."""
-        total = 0.0
-        for process in self._all():
-            try:
-                total += sum(process.cpu_times()[:4])
-            except psutil.NoSuchProcess:
-                continue
-        return total
-
-    def memory(self) -> int:
-        """Return the memory of all processes together, in bytes; shared pages count once."""
-        total = 0
-        for process in self._all():
-            try:
-                total += process.memory_full_info().pss
-            except psutil.NoSuchProcess:
-                continue
-        return total
-
-    def _all(self) -> list[psutil.Process]:
-        return [self._mount, *self._mount.children(recursive=True)]
 
 
 def _is_archived(folder: Path, name: str) -> bool:

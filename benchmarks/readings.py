@@ -8,7 +8,8 @@ from benchmarks.figures import Reading
 # names of the tables
 K2, EER, PROGRAMS = "K2, gain-normalised", "EER", "RELION on a mount"
 NAMES, MEMORY, STARTING = "Names", "Memory of the mount", "Starting"
-SMALL, CROPPING, WRITING = "Small frames", "Cropping in Fourier space", "Writing"
+SMALL, CROPPING = "Small frames", "Cropping in Fourier space"
+WRITING, SESSION = "Writing", "A session"
 # ways that take more seconds than this run only once
 _SLOW = 15
 

@@ -15,7 +15,7 @@ from benchmarks.competitors import OURS, RELION
 from benchmarks.figures import Figure, GainFigure, Results
 from benchmarks.markdown import NOTHING, table
 from benchmarks.reading_report import readings_table, readings_text, writing_text
-from benchmarks.readings import K2, WRITING
+from benchmarks.readings import K2, SESSION, WRITING
 
 _ROOT = Path(__file__).parents[1]
 _FIGURES = "table.json"
@@ -76,7 +76,7 @@ def report_text(results: Results) -> str:
         parts += ["## Compression", _COMPRESSION, _compression(results.figures)]
     if results.gains:
         parts += ["## Gain estimation", _GAINS, _gains(results.gains)]
-    writing = [reading for reading in results.readings if reading.table == WRITING]
+    writing = [reading for reading in results.readings if reading.table in (WRITING, SESSION)]
     if reading := [one for one in results.readings if one not in writing]:
         parts += ["## Reading through the mount", *readings_text(reading)]
     if writing:

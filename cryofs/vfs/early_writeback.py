@@ -42,8 +42,11 @@ class EarlyWriteback:
         # at most one entry for each handle, however long the disk takes
         if handle.not_begun < _STEP or handle.is_queued or handle.writer is None:
             return
-        handle.not_begun, handle.is_queued = 0, True
-        self._queue.put((handle, os.dup(handle.writer)))
+        # the bytes are written, so the write succeeds even if there is no descriptor left
+        with contextlib.suppress(OSError):
+            descriptor = os.dup(handle.writer)
+            handle.not_begun, handle.is_queued = 0, True
+            self._queue.put((handle, descriptor))
 
     def _work(self) -> None:
         while (found := self._queue.get()) is not None:
