@@ -178,7 +178,8 @@ class Ingester:
             from cryofs.ingest.children import Children
 
             self._children = Children(self._parts, self._settings, self._archived)
-        with contextlib.closing(self._children.archive(ready, self._check)) as archived:
+        archive = self._children.archive(ready, self._check, is_urgent=self._room.is_scarce)
+        with contextlib.closing(archive) as archived:
             for place, error in archived:
                 self._taken.discard(place)
                 self._ended(place, error)
