@@ -10,6 +10,7 @@ _REASONS = {
     "gain": "wait for a gain reference",
     "open": "open for writing",
     "unfinished": "incomplete by their header",
+    "room": "wait for room on the disk",
     "retry": "to be tried again",
     "ingesting": "being archived",
 }
