@@ -10,8 +10,8 @@ _REASONS = {
     "gain": "wait for a gain reference",
     "open": "open for writing",
     "unfinished": "incomplete by their header",
-    "room": "wait for room on the disk",
     "retry": "to be tried again",
+    "room": "wait for room on the disk",
     "ingesting": "being archived",
 }
 
