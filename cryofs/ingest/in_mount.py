@@ -45,7 +45,7 @@ class MountedMovies:
         self._late_lock = threading.Lock()
         parts.names.settle = lambda place: end_left_step(place, parts.users(place, None))
         self._ingester = Ingester(parts, settings)
-        self._moves = Moves(parts.root.path, self._gains, self._thaw_locked)
+        self._moves = Moves(parts.root.path, self._gains, self._thaw_locked, parts.live.has_writer)
 
     def check_removable(self, place: Path) -> None:
         """Raise OSError if the movie of a name is derived from a TIFF movie."""
