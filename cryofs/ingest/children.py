@@ -24,24 +24,23 @@ from cryofs.storage.atomic_file import remove_stale_drafts
 from cryofs.text import percent
 from cryofs.vfs.changing import MountParts
 
-# Nice value of children, so that programs go first, unless these lack room.
-_NICE, _URGENT = 10, 0
+# Added to the nice value of children, so that programs go first.
+_NICE = 10
 
 log = logging.getLogger("cryofs")
 
 
 @dataclass
 class NiceDrafts:
-    """Task function that makes drafts at a priority."""
+    """Task function that makes drafts at a low priority."""
 
     make: MakeDrafts
-    nice: int
 
     def __call__(self, plain: Path, on_frame: OnFrame) -> Ready:
         """Return a complete draft for a plain movie; see `MakeDrafts`."""
         # threads that are started later have the priority of this one
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, 0, self.nice)
+            os.setpriority(os.PRIO_PROCESS, 0, _NICE)
         return self.make(plain, on_frame)
 
 
@@ -75,7 +74,7 @@ class Children:
             prepare(["cryofs.compress.preload"])
 
     def archive(
-        self, places: Iterator[Path], check: Callable[[], None], *, is_urgent: bool = False
+        self, places: Iterator[Path], check: Callable[[], None]
     ) -> Generator[tuple[Path, Exception | None], None, None]:
         """Yield each place once it is an archived movie, or with the error if it stays a plain file.
 
@@ -86,14 +85,12 @@ class Children:
             call.
         check : callable
             Called often; ends the work by an exception.
-        is_urgent : bool
-            Whether children run at the priority of other programs.
         """
         first = list(islice(places, self._jobs))
         count = len(first)
         options = replace(self._options, threads=max(1, self._jobs // max(1, count)))
         # a child has no descriptor of the archive, and another path may lead into the mount
-        make = NiceDrafts(MakeDrafts(outside(self._root), options), _URGENT if is_urgent else _NICE)
+        make = NiceDrafts(MakeDrafts(outside(self._root), options))
         folders: set[Path] = set()
 
         def tasks() -> Iterator[Path]:

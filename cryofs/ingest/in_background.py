@@ -178,8 +178,7 @@ class Ingester:
             from cryofs.ingest.children import Children
 
             self._children = Children(self._parts, self._settings, self._archived)
-        archive = self._children.archive(ready, self._check, is_urgent=self._room.is_scarce)
-        with contextlib.closing(archive) as archived:
+        with contextlib.closing(self._children.archive(ready, self._check)) as archived:
             for place, error in archived:
                 self._taken.discard(place)
                 self._ended(place, error)

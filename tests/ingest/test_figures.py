@@ -41,7 +41,7 @@ def errors(monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
     """The errors that all movies fail with, one after the other; the last one again and again."""
     found: list[Exception] = []
 
-    def archive(_: Children, places: Iterator[Path], *__: object, **___: object) -> Iterator[tuple[Path, Exception]]:
+    def archive(_: Children, places: Iterator[Path], *__: object) -> Iterator[tuple[Path, Exception]]:
         for place in places:
             yield place, found.pop(0) if len(found) > 1 else found[0]
 
