@@ -16,13 +16,16 @@ from pathlib import Path
 from cryofs.storage import lacking
 from cryofs.system import file_calls, renaming
 
+# Pages of small frames are written together.
+_BUFFER_BYTES = 1 << 16
+
 
 class Disk:
     """System calls that change storage."""
 
     def create(self, path: Path) -> io.BufferedRandom:
         """Create a file and return it, open for writing; raise FileExistsError if the name already exists."""
-        return path.open("x+b")
+        return io.BufferedRandom(io.FileIO(path, "x+"), _BUFFER_BYTES)
 
     def sync(self, descriptor: int) -> None:
         """Make the bytes of a file, or the names in a folder, durable."""
