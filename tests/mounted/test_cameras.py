@@ -29,12 +29,13 @@ for path in "$1/$3"/*.mrc; do
     echo "$3/${path##*/}" >> "$1/listed"
 done
 """
-# a program that reads all listed movies again and again
+# a program that reads all listed movies again and again, and leaves some of the processor to others
 READER = """
 while :; do
     while read -r name; do
         $3 || echo "$3 $name" >> "$1/problems"
     done < "$1/listed"
+    sleep 0.3
 done
 """
 READS = ('cmp "$1/$name" "$2/$name"', 'cat "$2/$name" | cmp "$1/$name" -')
@@ -77,7 +78,7 @@ def mapping(source: Path, mount: Path, threads: int) -> Iterator[None]:
 
     def work() -> None:
         maps: dict[str, mmap.mmap] = {}
-        while not is_ended.is_set():
+        while not is_ended.wait(0.3):
             for name in (source / "listed").read_text().split():
                 if name not in maps:
                     with (mount / name).open("rb") as file:
