@@ -3,6 +3,7 @@
 import contextlib
 import mmap
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -15,6 +16,7 @@ import pytest
 
 from benchmarks.simulate import header
 from tests.mounted.support import NEEDS_MOUNTS, wait_for_unlocked
+from tests.mounted.test_storing import wait_for
 from tests.outcomes import verified
 from tests.support import mounted
 
@@ -27,12 +29,13 @@ for path in "$1/$3"/*.mrc; do
     echo "$3/${path##*/}" >> "$1/listed"
 done
 """
-# a program that reads all listed movies again and again
+# a program that reads all listed movies again and again, and leaves some of the processor to others
 READER = """
 while :; do
     while read -r name; do
         $3 || echo "$3 $name" >> "$1/problems"
     done < "$1/listed"
+    sleep 0.3
 done
 """
 READS = ('cmp "$1/$name" "$2/$name"', 'cat "$2/$name" | cmp "$1/$name" -')
@@ -75,7 +78,7 @@ def mapping(source: Path, mount: Path, threads: int) -> Iterator[None]:
 
     def work() -> None:
         maps: dict[str, mmap.mmap] = {}
-        while not is_ended.is_set():
+        while not is_ended.wait(0.3):
             for name in (source / "listed").read_text().split():
                 if name not in maps:
                     with (mount / name).open("rb") as file:
@@ -112,6 +115,9 @@ def hold_session(base: Path, count: int, shape: tuple[int, int, int], seconds: f
     with mounted(archive, base / "mnt", "-o", "writable,settle=0,ingest_jobs=1") as mount:
         readers = [READER.replace("$3", read) for read in READS for _ in range(5)]
         writers = [WRITER.replace("$3", str(camera)) for camera in range(CAMERAS)]
+        # compiles what is not compiled yet, which would take long among the readers
+        shutil.copy(source / "0" / "0.mrc", mount / "first.mrc")
+        wait_for(lambda: not (archive / "first.mrc").exists())
         with running(readers, source, mount), mapping(source, mount, 2):
             with running(writers, source, mount) as cameras:
                 assert [camera.wait(600) for camera in cameras] == [0] * CAMERAS
@@ -126,12 +132,12 @@ def hold_session(base: Path, count: int, shape: tuple[int, int, int], seconds: f
                 subprocess.run(["cmp", source / str(camera) / name, mount / str(camera) / name], check=True)
     assert (source / "problems").read_text() == ""
     wait_for_unlocked(archive)
-    assert len(list(archive.rglob("*.mrc.tif"))) == CAMERAS * count
+    assert len(list(archive.rglob("*.mrc.tif"))) == CAMERAS * count + 1
     assert not verified(archive)[1]
 
 
 def test_cameras_and_readers_at_once(tmp_path: Path) -> None:
-    hold_session(tmp_path, 4, (8, 256, 300), 120)
+    hold_session(tmp_path, 4, (8, 256, 300), 200)
 
 
 @pytest.mark.slow
