@@ -142,6 +142,12 @@ class Estimation:
         return cls(empty, thresh, pixel_size=movie.mrc_header.pixel_size, tolerance=tolerance, number=number)
 
     @property
+    def frame_shape(self) -> tuple[int, int]:
+        """Numbers of rows and columns of the frames."""
+        ny, nx = self.estimate.gain.shape
+        return ny, nx
+
+    @property
     def pixels(self) -> int:
         """Number of pixels of a frame."""
         return self.estimate.gain.size
@@ -231,7 +237,7 @@ class Estimation:
 
     def check_frames(self, movie: MrcMovie) -> None:
         """Raise GainError if the frames of a movie differ in type or size from the estimate."""
-        ny, nx = self.estimate.gain.shape
+        ny, nx = self.frame_shape
         if movie.mrc_header.mode != MODE_FLOAT32 or movie.shape[1:] != (ny, nx):
             got = f"{movie.mrc_header.dtype.name} of {movie.shape[1]} x {movie.shape[2]}"
             text = f"{movie.name}: type or size mismatch of the frames (expected float32 of {ny} x {nx}, got {got})"

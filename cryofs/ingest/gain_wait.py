@@ -1,0 +1,211 @@
+"""Movies of floating-point values that no gain reference of the archive fits.
+
+They stay plain and readable. Their gain is estimated by a worker process as they come (`make_references`), and they are
+archived once a reference fits them. Between two movies nothing is read and nothing is computed.
+
+Threads: `settle_now` may be called from any thread, everything else from one thread.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryofs.errors import CryofsError
+from cryofs.gain.estimation import MIN_FRAMES_TO_JUDGE
+from cryofs.gain.waiting_estimates import remove_estimates
+from cryofs.ingest.make_references import Answer, Patience, Request
+from cryofs.movies.gain_library import GainLibrary
+from cryofs.movies.mrc import MrcMovie
+from cryofs.storage.file_state import FileState, state_of
+
+# Pause after an error of the worker, for example because no space is left for a reference.
+_RETRY_SECONDS = 60.0
+
+# States of the gain references of a folder and those above, by path.
+_References = Mapping[Path, FileState]
+
+
+@dataclass
+class _Waiting:
+    """A movie that waits.
+
+    Attributes
+    ----------
+    state : FileState
+        State of the file that no reference fitted.
+    references : mapping
+        The references that were there.
+    is_short : bool
+        Whether it has too few frames for an estimate.
+    """
+
+    state: FileState
+    references: _References
+    is_short: bool
+
+
+class GainWait:
+    """The movies of an archive that wait for a gain reference.
+
+    Parameters
+    ----------
+    make : callable
+        Makes references (`make_references.MakeReferences`); raises the errors of the worker process.
+    note : callable
+        Called with a message for each reference, and for errors.
+    """
+
+    def __init__(
+        self,
+        archive: Path,
+        make: Callable[[Request], Answer],
+        note: Callable[[str], None],
+        patience: Patience | None = None,
+    ):
+        self._archive = archive
+        self._make = make
+        self._note = note
+        self._patience = patience or Patience()
+        self._library = GainLibrary(archive)
+        self._waiting: dict[Path, _Waiting] = {}
+        # movies that no reference will fit, which are stored as they are
+        self._without: dict[Path, FileState] = {}
+        self._has_new = False
+        self._is_urgent = False
+        # when the worker makes a reference without further movies, and the earliest next attempt after an error
+        self._due: float | None = None
+        self._not_before = 0.0
+        # an earlier process may have left some
+        self._may_have_estimates = True
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def __contains__(self, place: Path) -> bool:
+        return place in self._waiting
+
+    @property
+    def without(self) -> frozenset[Path]:
+        """Movies to archive without a gain reference."""
+        return frozenset(self._without)
+
+    def settle_now(self) -> None:
+        """Have references made from what waits at the next `update`; the caller wakes the thread that updates."""
+        self._is_urgent = True
+
+    def add(self, place: Path) -> None:
+        """Let a movie wait that no reference of the archive fits; raise the errors of reading it."""
+        state, references = state_of(place.lstat()), self._references(place.parent)
+        with MrcMovie(place) as movie:
+            is_short = movie.shape[0] < MIN_FRAMES_TO_JUDGE
+        known = self._waiting.get(place)
+        self._has_new = self._has_new or (not is_short and (known is None or known.state != state))
+        self._waiting[place] = _Waiting(state, references, is_short)
+
+    def remove(self, place: Path) -> None:
+        """Forget a movie that is archived, or that stays plain for another reason."""
+        self._waiting.pop(place, None)
+        self._without.pop(place, None)
+
+    def holds(self, place: Path, state: FileState) -> bool:
+        """Return True if a movie waits, and another attempt would find no reference either."""
+        waiting = self._waiting.get(place)
+        return waiting is not None and waiting.state == state and waiting.references == self._references(place.parent)
+
+    def seconds_left(self) -> float | None:
+        """Return the time until `update` has to be called; None if nothing is due without another movie."""
+        if self._is_urgent and not self._waiting:
+            self._is_urgent = False
+        moments = [] if self._due is None else [self._due]
+        if self._has_new or self._is_urgent:
+            moments.append(0.0)
+        if quiet := [one.state.ctime_ns / 1e9 + self._patience.seconds for one in self._short().values()]:
+            moments.append(max(quiet))
+        return max(min(moments), self._not_before) - time.time() if moments else None
+
+    def update(self) -> list[Path]:
+        """Make the references that are due; return the movies to archive now, which do not wait any more."""
+        self._forget_missing()
+        released = self._with_new_references()
+        left = self.seconds_left()
+        if left is not None and left <= 0:
+            released += self._made()
+        if not self._waiting and self._may_have_estimates:
+            remove_estimates(self._archive)
+            self._may_have_estimates = False
+        return released
+
+    def _forget_missing(self) -> None:
+        for place in list(self._waiting):
+            with contextlib.suppress(OSError):
+                if state_of(place.lstat()) == self._waiting[place].state:
+                    continue
+            # removed, renamed or changed: if it is a movie still, it will be found as one
+            del self._waiting[place]
+
+    def _with_new_references(self) -> list[Path]:
+        """Return the movies for which another program has brought a reference."""
+        found: dict[Path, _References] = {}
+        released = []
+        for place, waiting in self._waiting.items():
+            folder = place.parent
+            if folder not in found:
+                found[folder] = self._references(folder)
+            if found[folder] != waiting.references:
+                waiting.references = found[folder]
+                released.append(place)
+        return released
+
+    def _made(self) -> list[Path]:
+        is_urgent, self._is_urgent = self._is_urgent, False
+        released = self._overdue(is_urgent)
+        movies = tuple(place for place, waiting in self._waiting.items() if not waiting.is_short)
+        self._due, self._not_before = None, 0.0
+        if not movies:
+            return released
+        self._may_have_estimates = True
+        try:
+            answer = self._make(Request(movies, is_urgent))
+        except (CryofsError, OSError) as error:
+            self._note(f"gain not estimated ({error}); trying again in {_RETRY_SECONDS:.0f} s")
+            self._has_new = True
+            self._is_urgent = self._is_urgent or is_urgent
+            self._not_before = time.time() + _RETRY_SECONDS
+            return released
+        self._has_new = False
+        self._due = answer.due
+        for text in answer.notes:
+            self._note(text)
+        for place in answer.without:
+            self._without[place] = self._waiting[place].state
+        released += [*answer.fitting, *answer.without]
+        for place in released:
+            self._waiting.pop(place, None)
+        # the others do not fit what was made of these
+        for place in movies:
+            if place in self._waiting:
+                self._waiting[place].references = self._references(place.parent)
+        return released
+
+    def _overdue(self, is_urgent: bool) -> list[Path]:
+        """Release the movies with too few frames for an estimate if they have waited long enough."""
+        short = self._short()
+        newest = max((one.state.ctime_ns / 1e9 for one in short.values()), default=0.0)
+        if not (is_urgent or len(short) >= self._patience.movies or newest + self._patience.seconds <= time.time()):
+            return []
+        for place, waiting in short.items():
+            self._without[place] = waiting.state
+            del self._waiting[place]
+        return list(short)
+
+    def _short(self) -> dict[Path, _Waiting]:
+        return {place: waiting for place, waiting in self._waiting.items() if waiting.is_short}
+
+    def _references(self, folder: Path) -> _References:
+        found = {}
+        for path in self._library.paths(folder):
+            with contextlib.suppress(FileNotFoundError):
+                found[path] = state_of(path.stat())
+        return found
