@@ -6,16 +6,18 @@ import os
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Generic
 
-from cryofs.compress.writer import OnFrame
 from cryofs.config.settings import Settings
 from cryofs.errors import CryofsError
+from cryofs.execution.executor import Perform, Report, Result, Task, results
 from cryofs.execution.messages import Done, Failed, Progress
 from cryofs.execution.preload import prepare
 from cryofs.execution.processes import Processes
 from cryofs.gain.references import References
 from cryofs.ingest.draft import DraftOptions, MakeDrafts, Ready
 from cryofs.ingest.in_background import outside
+from cryofs.ingest.make_references import Answer, MakeReferences, Patience, Request
 from cryofs.ingest.publish import publish
 from cryofs.storage.atomic_file import remove_stale_drafts
 from cryofs.vfs.changing import MountParts
@@ -27,17 +29,17 @@ log = logging.getLogger("cryofs")
 
 
 @dataclass
-class NiceDrafts:
-    """Task function that makes drafts at a low priority."""
+class Nice(Generic[Task, Result]):
+    """Task function that runs another one at a low priority."""
 
-    make: MakeDrafts
+    perform: Perform[Task, Result]
 
-    def __call__(self, plain: Path, on_frame: OnFrame) -> Ready:
-        """Return a complete draft for a plain movie; see `MakeDrafts`."""
+    def __call__(self, task: Task, report: Report) -> Result:
+        """Run a task."""
         # threads that are started later have the priority of this one
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, 0, _NICE)
-        return self.make(plain, on_frame)
+        return self.perform(task, report)
 
 
 class Children:
@@ -61,19 +63,21 @@ class Children:
             prepare(["cryofs.compress.preload"])
 
     def archive(
-        self, places: list[Path], check: Callable[[], None]
+        self, places: list[Path], without_gain: frozenset[Path], check: Callable[[], None]
     ) -> Generator[tuple[Path, Exception | None], None, None]:
         """Yield each place once it is an archived movie, or with the error if it stays a plain file.
 
         Parameters
         ----------
+        without_gain : frozenset of Path
+            Those that need not wait for a gain reference.
         check : callable
             Called often; ends the work by an exception.
         """
         count = min(self._jobs, len(places))
         options = replace(self._options, threads=max(1, self._jobs // count))
         # a child has no descriptor of the archive, and another path may lead into the mount
-        make = NiceDrafts(MakeDrafts(outside(self._root), options))
+        make = Nice(MakeDrafts(outside(self._root), options, frozenset(map(outside, without_gain))))
         tasks = {outside(place): place for place in places}
 
         def on_progress(_: Progress) -> None:
@@ -96,6 +100,26 @@ class Children:
         finally:
             if not is_clean:
                 _remove_drafts({place.parent for place in places})
+
+    def make_references(self, request: Request, patience: Patience, check: Callable[[], None]) -> Answer:
+        """Make the gain references that are due for waiting movies.
+
+        Parameters
+        ----------
+        check : callable
+            Called often; ends the work by an exception.
+
+        Raises
+        ------
+        CryofsError, OSError
+            A reference cannot be written, or the child died.
+        """
+        places = {outside(place): place for place in request.movies}
+        make = Nice(MakeReferences(outside(self._root), self._jobs, patience))
+        outcomes = Processes(1).run(make, [replace(request, movies=tuple(places))], lambda _: check())
+        (answer,) = results(outcomes)
+        fitting, without = (tuple(places[path] for path in paths) for paths in (answer.fitting, answer.without))
+        return replace(answer, fitting=fitting, without=without)
 
     def _publish(self, made: Ready) -> Exception | None:
         place, name = made.plain, self._parts.root.name_of(made.plain)

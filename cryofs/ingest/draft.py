@@ -18,7 +18,7 @@ from cryofs.compress.plan import Coding, make_plan
 from cryofs.compress.row_blocks import Workers
 from cryofs.compress.writer import OnFrame, write_movie
 from cryofs.error_hints import explain
-from cryofs.errors import ArchiveError, FullDiskError, GainError
+from cryofs.errors import ArchiveError, FullDiskError, NoReferenceError
 from cryofs.formats.archive_names import archived_path
 from cryofs.formats.mrc import MODE_FLOAT32
 from cryofs.gain.references import Reference, References, best_scaled_match
@@ -31,10 +31,6 @@ from cryofs.storage.file_copy import copy_owner
 from cryofs.storage.file_state import FileState, state_of
 
 _USER = "user."
-
-
-class NoReferenceError(GainError):
-    """No gain reference of the archive fits a movie of floating-point values, so it has to wait."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +84,17 @@ class Ready:
 
 @dataclass
 class MakeDrafts:
-    """Task function that makes drafts in a worker process; it is pickled, and opens files only in the worker."""
+    """Task function that makes drafts in a worker process; it is pickled, and opens files only in the worker.
+
+    Attributes
+    ----------
+    without_gain : frozenset of Path
+        Movies of floating-point values that need not wait for a gain reference.
+    """
 
     archive: Path
     options: DraftOptions
+    without_gain: frozenset[Path] = frozenset()
 
     def __call__(self, plain: Path, on_frame: OnFrame) -> Ready:
         """Return a complete draft for a plain movie.
@@ -145,7 +148,8 @@ class MakeDrafts:
 
     def _reference(self, movie: MrcMovie) -> Reference | None:
         is_float = movie.mrc_header.mode == MODE_FLOAT32
-        if self.options.gain == "none" or not (is_float or step_of(movie) is not None):
+        is_waived = self.options.gain == "none" or movie.path in self.without_gain
+        if is_waived or not (is_float or step_of(movie) is not None):
             return None
         self.references.look_in(movie.path.parent)
         if not is_float:
@@ -153,7 +157,7 @@ class MakeDrafts:
             return best_scaled_match(movie, self.references.of_size(movie.shape[1:]))
         reference = self.references.best_match(movie.shape[1:], take_samples(movie))
         if reference is None:
-            raise NoReferenceError(f"{movie.name}: no gain reference of the archive fits; pass --gain FILE or none")
+            raise NoReferenceError(f"{movie.name}: no gain reference of the archive fits")
         return reference
 
     @cached_property

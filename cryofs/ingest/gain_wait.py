@@ -8,7 +8,7 @@ Threads: `settle_now` may be called from any thread, everything else from one th
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from cryofs.storage.file_state import FileState, state_of
 
 # Pause after an error of the worker, for example because no space is left for a reference.
 _RETRY_SECONDS = 60.0
+
+PATIENCE = Patience()
 
 # States of the gain references of a folder and those above, by path.
 _References = Mapping[Path, FileState]
@@ -60,14 +62,13 @@ class GainWait:
     def __init__(
         self,
         archive: Path,
-        make: Callable[[Request], Answer],
+        make: Callable[[Request, Patience], Answer],
         note: Callable[[str], None],
-        patience: Patience | None = None,
     ):
         self._archive = archive
         self._make = make
         self._note = note
-        self._patience = patience or Patience()
+        self._patience = PATIENCE
         self._library = GainLibrary(archive)
         self._waiting: dict[Path, _Waiting] = {}
         # movies that no reference will fit, which are stored as they are
@@ -86,23 +87,36 @@ class GainWait:
     def __contains__(self, place: Path) -> bool:
         return place in self._waiting
 
-    @property
-    def without(self) -> frozenset[Path]:
-        """Movies to archive without a gain reference."""
-        return frozenset(self._without)
+    def without(self, places: Iterable[Path]) -> frozenset[Path]:
+        """Return those of some movies that are to be archived without a gain reference."""
+        return frozenset(place for place in places if place in self._without and self._is_still(place))
+
+    def _is_still(self, place: Path) -> bool:
+        try:
+            return state_of(place.lstat()) == self._without[place]
+        except OSError:
+            return False
 
     def settle_now(self) -> None:
         """Have references made from what waits at the next `update`; the caller wakes the thread that updates."""
-        self._is_urgent = True
+        self._is_urgent = bool(self._waiting)
 
-    def add(self, place: Path) -> None:
-        """Let a movie wait that no reference of the archive fits; raise the errors of reading it."""
+    def add(self, place: Path) -> bool:
+        """Let a movie wait that no reference of the archive fits; return False if it waited already.
+
+        Raises
+        ------
+        CryofsError, OSError
+            The movie cannot be read.
+        """
         state, references = state_of(place.lstat()), self._references(place.parent)
         with MrcMovie(place) as movie:
             is_short = movie.shape[0] < MIN_FRAMES_TO_JUDGE
         known = self._waiting.get(place)
-        self._has_new = self._has_new or (not is_short and (known is None or known.state != state))
+        is_new = known is None or known.state != state
+        self._has_new = self._has_new or (is_new and not is_short)
         self._waiting[place] = _Waiting(state, references, is_short)
+        return is_new
 
     def remove(self, place: Path) -> None:
         """Forget a movie that is archived, or that stays plain for another reason."""
@@ -116,10 +130,8 @@ class GainWait:
 
     def seconds_left(self) -> float | None:
         """Return the time until `update` has to be called; None if nothing is due without another movie."""
-        if self._is_urgent and not self._waiting:
-            self._is_urgent = False
         moments = [] if self._due is None else [self._due]
-        if self._has_new or self._is_urgent:
+        if self._waiting and (self._has_new or self._is_urgent):
             moments.append(0.0)
         if quiet := [one.state.ctime_ns / 1e9 + self._patience.seconds for one in self._short().values()]:
             moments.append(max(quiet))
@@ -146,17 +158,9 @@ class GainWait:
             del self._waiting[place]
 
     def _with_new_references(self) -> list[Path]:
-        """Return the movies for which another program has brought a reference."""
-        found: dict[Path, _References] = {}
-        released = []
-        for place, waiting in self._waiting.items():
-            folder = place.parent
-            if folder not in found:
-                found[folder] = self._references(folder)
-            if found[folder] != waiting.references:
-                waiting.references = found[folder]
-                released.append(place)
-        return released
+        """Return the movies for which another program has brought a reference; they wait until they are tried."""
+        folders = {place.parent: self._references(place.parent) for place in self._waiting}
+        return [place for place, one in self._waiting.items() if one.references != folders[place.parent]]
 
     def _made(self) -> list[Path]:
         is_urgent, self._is_urgent = self._is_urgent, False
@@ -167,7 +171,7 @@ class GainWait:
             return released
         self._may_have_estimates = True
         try:
-            answer = self._make(Request(movies, is_urgent))
+            answer = self._make(Request(movies, is_urgent), self._patience)
         except (CryofsError, OSError) as error:
             self._note(f"gain not estimated ({error}); trying again in {_RETRY_SECONDS:.0f} s")
             self._has_new = True

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryofs.config.settings import Settings
-from cryofs.errors import ChangedError, CryofsError, FormatError, FullDiskError, NotSmallerError
+from cryofs.errors import ChangedError, CryofsError, FormatError, FullDiskError, NoReferenceError, NotSmallerError
 from cryofs.execution.processes import DiedError, NoProcessError
-from cryofs.formats.archive_names import archived_path, has_archived_form
+from cryofs.formats.archive_names import archived_path, has_archived_form, is_reference_name
 from cryofs.ingest.finished import Verdict, judge
 from cryofs.ingest.waiting import StoppedError, WaitingMovies, Why
 from cryofs.storage.checksum_lists import ListReader, set_seen
@@ -29,6 +29,7 @@ from cryofs.vfs.changing import MountParts
 
 if TYPE_CHECKING:
     from cryofs.ingest.children import Children
+    from cryofs.ingest.gain_wait import GainWait
 
 # How long a movie waits that could not be archived for a reason that may pass: no room, a child that died.
 _RETRY_SECONDS = 60.0
@@ -48,7 +49,9 @@ class Ingester:
         # movies that failed, which are not tried again before they change
         self._failed: dict[Path, FileState] = {}
         self._lists = ListReader()
+        # made with the first finished movie
         self._children: Children | None = None
+        self._gain: GainWait | None = None
         self._thread = threading.Thread(target=self._run, name="ingest", daemon=True)
         self._thread.start()
 
@@ -56,6 +59,17 @@ class Ingester:
         """Look at a plain file once it may be settled; returns at once."""
         if has_archived_form(place.name):
             self.waiting.put(place, self._settings.settle)
+        elif is_reference_name(place.name):
+            self.waiting.wake(Why.GAIN)
+
+    def settle_now(self) -> None:
+        """Make gain references from the movies that wait for one, without further movies; returns at once.
+
+        Movies that come later wait as usual.
+        """
+        if self._gain is not None:
+            self._gain.settle_now()
+            self.waiting.wake(Why.GAIN)
 
     def stop(self) -> None:
         """End the thread and the child processes; a step that is under way is completed."""
@@ -74,6 +88,7 @@ class Ingester:
                     ready = [place for place in places if self._is_ready(place)]
                     if ready:
                         self._ingest(ready)
+                    self._make_references(places)
                 except (CryofsError, OSError):
                     log.exception("archiving written movies failed")
                     for place in places:
@@ -92,6 +107,8 @@ class Ingester:
                 self.waiting.wait_on(place, Why.OPEN, None)
                 return False
             found = place.lstat()
+            if self._gain is not None and self._gain.holds(place, state_of(found)):
+                return False
             if os.path.lexists(archived_path(place)) or self._failed.get(place) == state_of(found):
                 self.waiting.done(place)
                 return False
@@ -114,14 +131,11 @@ class Ingester:
         return judged.verdict is Verdict.READY
 
     def _ingest(self, ready: list[Path]) -> None:
-        if self._children is None:
-            # imported late, because it takes most of the startup time
-            from cryofs.ingest.children import Children
-
-            self._children = Children(self._parts, self._settings)
+        children, gain = self._start()
         left = set(ready)
         try:
-            with contextlib.closing(self._children.archive(ready, self.waiting.check_stop)) as archived:
+            outcomes = children.archive(ready, gain.without(ready), self.waiting.check_stop)
+            with contextlib.closing(outcomes) as archived:
                 for place, error in archived:
                     left.discard(place)
                     self._ended(place, error)
@@ -130,11 +144,38 @@ class Ingester:
             for place in left:
                 self.add(place)
 
+    def _start(self) -> "tuple[Children, GainWait]":
+        if self._children is None or self._gain is None:
+            # imported late, because it takes most of the startup time
+            from cryofs.ingest.children import Children
+            from cryofs.ingest.gain_wait import GainWait
+
+            children = self._children = Children(self._parts, self._settings)
+            self._gain = GainWait(
+                self._parts.root.path,
+                lambda request, patience: children.make_references(request, patience, self.waiting.check_stop),
+                lambda text: log.info("%s", self._named(text)),
+            )
+        return self._children, self._gain
+
+    def _make_references(self, places: list[Path]) -> None:
+        """Make the gain references that are due, and let movies of this round wait that none fits."""
+        if self._gain is None:
+            return
+        released = self._gain.update()
+        seconds = self._gain.seconds_left()
+        for place in places:
+            if place in self._gain or place in released:
+                self.waiting.wait_on(place, Why.GAIN, seconds)
+        self.waiting.wake(Why.GAIN, released)
+
     def _ended(self, place: Path, error: Exception | None) -> None:
         match error:
             case None:
                 self._failed.pop(place, None)
-                self.waiting.done(place)
+                self._done(place)
+            case NoReferenceError():
+                self._wait_for_gain(place)
             case ChangedError():
                 self.add(place)
             case FileNotFoundError():
@@ -146,6 +187,21 @@ class Ingester:
                 self.waiting.wait_on(place, Why.RETRY, _RETRY_SECONDS)
             case _:
                 self._fail(place, error)
+
+    def _done(self, place: Path) -> None:
+        self.waiting.done(place)
+        if self._gain is not None:
+            self._gain.remove(place)
+
+    def _wait_for_gain(self, place: Path) -> None:
+        assert self._gain is not None
+        try:
+            if self._gain.add(place):
+                log.info("%s: waits for a gain reference, because none of the archive fits", self._name(place))
+        except FileNotFoundError:
+            self._gone(place)
+        except (CryofsError, OSError) as error:
+            self._fail(place, error)
 
     def _keep(self, place: Path, reason: str) -> None:
         """Record the checksum of a file that stays plain, so that it is not tried again until it changes."""
@@ -161,14 +217,14 @@ class Ingester:
         except (CryofsError, OSError) as error:
             self._fail(place, error)
         else:
-            self.waiting.done(place)
+            self._done(place)
             log.info("%s: kept plain (%s)", self._name(place), self._named(reason))
 
     def _fail(self, place: Path, error: Exception) -> None:
         if not os.path.lexists(place):
             self._gone(place)
             return
-        self.waiting.done(place)
+        self._done(place)
         log.warning("%s: not archived (%s)", self._name(place), self._named(str(error)))
         with contextlib.suppress(OSError):
             self._failed[place] = state_of(place.lstat())

@@ -9,7 +9,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -19,6 +19,7 @@ class Why(Enum):
     """What a movie waits for."""
 
     SETTLING = "settling"
+    GAIN = "gain"
     OPEN = "open"
     UNFINISHED = "unfinished"
     RETRY = "retry"
@@ -128,12 +129,12 @@ class WaitingMovies:
             if (movie := self._movies.get(place)) is not None and movie.why is Why.INGESTING:
                 del self._movies[place]
 
-    def wake(self, why: Why) -> None:
-        """Look at once at all movies that wait for this."""
+    def wake(self, why: Why, places: Collection[Path] | None = None) -> None:
+        """Look at once at all movies that wait for this, or at some of them."""
         with self._changed:
             now = time.monotonic()
             for place, movie in self._movies.items():
-                if movie.why is why:
+                if movie.why is why and (places is None or place in places):
                     self._movies[place] = replace(movie, due=now)
             self._changed.notify_all()
 
