@@ -93,9 +93,9 @@ class Limits:
     min_frames: int = 0
 
 
-@dataclass
+@dataclass(eq=False)
 class Estimation:
-    """A gain estimate in progress.
+    """A gain estimate in progress; two of them are equal only if they are the same.
 
     Attributes
     ----------

@@ -14,7 +14,6 @@ from cryofs.execution.executor import Perform, Report, Result, Task, results
 from cryofs.execution.messages import Done, Failed, Progress
 from cryofs.execution.preload import prepare
 from cryofs.execution.processes import Processes
-from cryofs.gain.references import References
 from cryofs.ingest.draft import DraftOptions, MakeDrafts, Ready
 from cryofs.ingest.in_background import outside
 from cryofs.ingest.make_references import Answer, MakeReferences, Patience, Request
@@ -43,20 +42,12 @@ class Nice(Generic[Task, Result]):
 
 
 class Children:
-    """Maker of archived movies; one thread uses it.
-
-    Raises
-    ------
-    GainError
-        The gain reference of the settings is not valid.
-    """
+    """Maker of archived movies; one thread uses it."""
 
     def __init__(self, parts: MountParts, settings: Settings):
         self._parts = parts
         self._root = parts.root.path
         self._jobs = settings.ingest_jobs
-        if settings.gain not in ("auto", "none"):
-            References(self._root).import_file(Path(settings.gain))
         self._options = DraftOptions(gain="none" if settings.gain == "none" else "auto")
         # children are forked from it; without it each child imports everything itself
         with contextlib.suppress(OSError):

@@ -133,8 +133,8 @@ class GainWait:
         moments = [] if self._due is None else [self._due]
         if self._waiting and (self._has_new or self._is_urgent):
             moments.append(0.0)
-        if quiet := [one.state.ctime_ns / 1e9 + self._patience.seconds for one in self._short().values()]:
-            moments.append(max(quiet))
+        if short := self._short():
+            moments.append(self._short_due(short))
         return max(min(moments), self._not_before) - time.time() if moments else None
 
     def update(self) -> list[Path]:
@@ -196,13 +196,16 @@ class GainWait:
     def _overdue(self, is_urgent: bool) -> list[Path]:
         """Release the movies with too few frames for an estimate if they have waited long enough."""
         short = self._short()
-        newest = max((one.state.ctime_ns / 1e9 for one in short.values()), default=0.0)
-        if not (is_urgent or len(short) >= self._patience.movies or newest + self._patience.seconds <= time.time()):
+        if not short or (not is_urgent and self._short_due(short) > time.time()):
             return []
         for place, waiting in short.items():
             self._without[place] = waiting.state
             del self._waiting[place]
         return list(short)
+
+    def _short_due(self, short: Mapping[Path, _Waiting]) -> float:
+        newest = max(one.state.ctime_ns / 1e9 for one in short.values())
+        return 0.0 if len(short) >= self._patience.movies else newest + self._patience.seconds
 
     def _short(self) -> dict[Path, _Waiting]:
         return {place: waiting for place, waiting in self._waiting.items() if waiting.is_short}

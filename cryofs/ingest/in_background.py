@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cryofs.config.choices import GAIN_WORDS
 from cryofs.config.settings import Settings
 from cryofs.errors import ChangedError, CryofsError, FormatError, FullDiskError, NoReferenceError, NotSmallerError
 from cryofs.execution.processes import DiedError, NoProcessError
@@ -150,6 +151,7 @@ class Ingester:
             from cryofs.ingest.children import Children
             from cryofs.ingest.gain_wait import GainWait
 
+            self._add_reference()
             children = self._children = Children(self._parts, self._settings)
             self._gain = GainWait(
                 self._parts.root.path,
@@ -157,6 +159,19 @@ class Ingester:
                 lambda text: log.info("%s", self._named(text)),
             )
         return self._children, self._gain
+
+    def _add_reference(self) -> None:
+        """Add the gain reference of the settings to the archive."""
+        if self._settings.gain in GAIN_WORDS:
+            return
+        from cryofs.gain.references import References
+
+        try:
+            references = References(self._parts.root.path)
+            references.import_file(Path(self._settings.gain))
+            references.record_checksums()
+        except (CryofsError, OSError) as error:
+            log.warning("%s: not added to the archive (%s)", self._settings.gain, self._named(str(error)))
 
     def _make_references(self, places: list[Path]) -> None:
         """Make the gain references that are due, and let movies of this round wait that none fits."""

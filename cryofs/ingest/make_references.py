@@ -201,11 +201,13 @@ class _Making:
 
     def _store(self, estimation: Estimation, reference: GainReference, reason: str) -> None:
         added = self._references.add(reference, estimation.pixel_size)
+        self._references.record_checksums()
         used = f"{counted(len(estimation.movies_used), 'movie')}, {counted(estimation.frames_used, 'frame')}"
         self._notes.append(
-            f"{added.record.name}: gain estimated from {used} ({reason}); {estimation.pixels_without_gain} of "
-            f"{estimation.pixels} pixels without a gain (defects), last frame changed {estimation.changes[-1]}, "
-            f"#Unreliable {estimation.unreliable[-1]}"
+            f"{added.record.name}: gain estimated from {used} ({reason}): "
+            f"{estimation.pixels_without_gain} of {estimation.pixels} pixels without a gain (defects), "
+            f"#Changed {estimation.changes[-1]} in the last frame, "
+            f"#Unreliable {estimation.unreliable[-1]} (fewer than {estimation.thresh} agreeing values)"
         )
 
     @cached_property

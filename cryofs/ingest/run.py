@@ -118,7 +118,9 @@ class _Run:
             raise ArchiveError(f"{self._archive}: not a folder; pass the folder of an archive")
         with changing(self._archive, Activity.INGEST, self._listener.note, break_lock=self._options.break_lock):
             if self._options.gain_file is not None:
-                References(self._archive).import_file(self._options.gain_file)
+                references = References(self._archive)
+                references.import_file(self._options.gain_file)
+                references.record_checksums()
             try:
                 self._search()
                 while self._options.follow and not self._stop.wait(min(_SEARCH_SECONDS, self._options.settle or 1)):
