@@ -19,6 +19,7 @@ from cryofs.ingest.in_background import outside
 from cryofs.ingest.make_references import Answer, MakeReferences, Patience, Request
 from cryofs.ingest.publish import publish
 from cryofs.storage.atomic_file import remove_stale_drafts
+from cryofs.text import percent
 from cryofs.vfs.changing import MountParts
 
 # Added to the nice value of children, so that programs go first.
@@ -42,10 +43,17 @@ class Nice(Generic[Task, Result]):
 
 
 class Children:
-    """Maker of archived movies; one thread uses it."""
+    """Maker of archived movies; one thread uses it.
 
-    def __init__(self, parts: MountParts, settings: Settings):
+    Parameters
+    ----------
+    on_archived : callable
+        Called with the place of each archived movie, its original and its stored size.
+    """
+
+    def __init__(self, parts: MountParts, settings: Settings, on_archived: Callable[[Path, int, int], None]):
         self._parts = parts
+        self._on_archived = on_archived
         self._root = parts.root.path
         self._jobs = settings.ingest_jobs
         self._options = DraftOptions(gain="none" if settings.gain == "none" else "auto")
@@ -115,11 +123,13 @@ class Children:
     def _publish(self, made: Ready) -> Exception | None:
         place, name = made.plain, self._parts.root.name_of(made.plain)
         try:
-            with self._parts.names.locked(place):
+            with self._parts.names.changing(place):
                 publish(made, self._parts.users(place, made.state))
         except (CryofsError, OSError) as error:
             return error
-        log.info("%s: archived (%d bytes stored as %d)", name, made.state.size, made.stored_bytes)
+        self._on_archived(place, made.state.size, made.stored_bytes)
+        ratio = percent(made.stored_bytes / made.state.size)
+        log.info("%s: archived (%d bytes stored as %d, %s)", name, made.state.size, made.stored_bytes, ratio)
         return None
 
 

@@ -8,7 +8,7 @@ Threads: `settle_now` may be called from any thread, everything else from one th
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,7 +84,10 @@ class GainWait:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def __contains__(self, place: Path) -> bool:
+    def __iter__(self) -> Iterator[Path]:
+        return iter(self._waiting)
+
+    def __contains__(self, place: object) -> bool:
         return place in self._waiting
 
     def without(self, places: Iterable[Path]) -> frozenset[Path]:
@@ -101,8 +104,8 @@ class GainWait:
         """Have references made from what waits at the next `update`; the caller wakes the thread that updates."""
         self._is_urgent = bool(self._waiting)
 
-    def add(self, place: Path) -> bool:
-        """Let a movie wait that no reference of the archive fits; return False if it waited already.
+    def add(self, place: Path) -> None:
+        """Let a movie wait that no reference of the archive fits.
 
         Raises
         ------
@@ -113,10 +116,9 @@ class GainWait:
         with MrcMovie(place) as movie:
             is_short = movie.shape[0] < MIN_FRAMES_TO_JUDGE
         known = self._waiting.get(place)
-        is_new = known is None or known.state != state
-        self._has_new = self._has_new or (is_new and not is_short)
+        if not is_short and (known is None or known.state != state):
+            self._has_new = True
         self._waiting[place] = _Waiting(state, references, is_short)
-        return is_new
 
     def remove(self, place: Path) -> None:
         """Forget a movie that is archived, or that stays plain for another reason."""

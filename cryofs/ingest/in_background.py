@@ -13,24 +13,24 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from cryofs.config.choices import GAIN_WORDS
 from cryofs.config.settings import Settings
 from cryofs.errors import ChangedError, CryofsError, FormatError, FullDiskError, NoReferenceError, NotSmallerError
 from cryofs.execution.processes import DiedError, NoProcessError
 from cryofs.formats.archive_names import archived_path, has_archived_form, is_reference_name
 from cryofs.ingest.finished import Verdict, judge
+from cryofs.ingest.outcomes import Outcomes, waiting_facts
 from cryofs.ingest.waiting import StoppedError, WaitingMovies, Why
 from cryofs.storage.checksum_lists import ListReader, set_seen
-from cryofs.storage.file_state import FileState, state_of
+from cryofs.storage.file_state import state_of
 from cryofs.storage.folders import folders_of
 from cryofs.storage.hashing import hash_file
 from cryofs.vfs.changing import MountParts
 
 if TYPE_CHECKING:
     from cryofs.ingest.children import Children
-    from cryofs.ingest.gain_wait import GainWait
+    from cryofs.ingest.gain_in_mount import GainInMount
 
 # How long a movie waits that could not be archived for a reason that may pass: no room, a child that died.
 _RETRY_SECONDS = 60.0
@@ -47,12 +47,12 @@ class Ingester:
         self._parts = parts
         self._settings = settings
         self.waiting = WaitingMovies(settings.settle)
-        # movies that failed, which are not tried again before they change
-        self._failed: dict[Path, FileState] = {}
+        self._outcomes = Outcomes(self._shown_name)
+        self._last_progress = time.monotonic()
         self._lists = ListReader()
         # made with the first finished movie
         self._children: Children | None = None
-        self._gain: GainWait | None = None
+        self._gain: GainInMount | None = None
         self._thread = threading.Thread(target=self._run, name="ingest", daemon=True)
         self._thread.start()
 
@@ -64,13 +64,26 @@ class Ingester:
             self.waiting.wake(Why.GAIN)
 
     def settle_now(self) -> None:
-        """Make gain references from the movies that wait for one, without further movies; returns at once.
+        """Look at once at the movies that wait for a time to pass, except for those that settle; returns at once.
 
-        Movies that come later wait as usual.
+        Gain references are made from the movies that wait for one now. Movies that come later wait as usual.
         """
         if self._gain is not None:
             self._gain.settle_now()
-            self.waiting.wake(Why.GAIN)
+        for why in (Why.GAIN, Why.RETRY):
+            self.waiting.wake(why)
+
+    def facts(self) -> dict[str, Any]:
+        """Return figures of movies that wait, were archived, stay plain or failed, and the state of the thread."""
+        facts = waiting_facts(self.waiting.snapshot(), self._shown_name)
+        is_at_work = facts["waiting"][Why.INGESTING.value]["files"]
+        return {
+            **facts,
+            **self._outcomes.facts(),
+            "searching": self.waiting.is_searching,
+            "alive": self._thread.is_alive(),
+            "seconds_without_progress": round(time.monotonic() - self._last_progress, 1) if is_at_work else 0.0,
+        }
 
     def stop(self) -> None:
         """End the thread and the child processes; a step that is under way is completed."""
@@ -85,15 +98,20 @@ class Ingester:
         with contextlib.suppress(StoppedError):
             while True:
                 places = self.waiting.take(self._candidates)
+                self._last_progress = time.monotonic()
                 try:
                     ready = [place for place in places if self._is_ready(place)]
                     if ready:
                         self._ingest(ready)
-                    self._make_references(places)
-                except (CryofsError, OSError):
-                    log.exception("archiving written movies failed")
+                    if self._gain is not None:
+                        self._gain.make_references(places)
+                except (CryofsError, OSError) as error:
                     for place in places:
-                        self.waiting.done(place)
+                        self._delay(place, error)
+                except Exception as error:
+                    log.exception("unexpected error; these movies stay plain until they change")
+                    for place in places:
+                        self._fail(place, error)
 
     def _candidates(self) -> list[Path]:
         folders = folders_of(self._parts.root.path)
@@ -110,7 +128,10 @@ class Ingester:
             found = place.lstat()
             if self._gain is not None and self._gain.holds(place, state_of(found)):
                 return False
-            if os.path.lexists(archived_path(place)) or self._failed.get(place) == state_of(found):
+            if os.path.lexists(archived_path(place)):
+                with self._parts.names.changing(place):
+                    pass  # ends a step of this name that a failing call has left
+            if os.path.lexists(archived_path(place)) or self._outcomes.has_failed(place, state_of(found)):
                 self.waiting.done(place)
                 return False
             judged = judge(place, self._lists, settle)
@@ -128,66 +149,41 @@ class Ingester:
             case Verdict.WAIT if time.time() - found.st_ctime < settle:
                 self.waiting.wait_on(place, Why.SETTLING, settle)
             case Verdict.WAIT:
-                self.waiting.wait_on(place, Why.UNFINISHED, None)
+                self.waiting.wait_on(place, Why.UNFINISHED, None, self._reason(place, judged.reason))
         return judged.verdict is Verdict.READY
 
     def _ingest(self, ready: list[Path]) -> None:
-        children, gain = self._start()
+        children, gain = self._started()
         left = set(ready)
         try:
-            outcomes = children.archive(ready, gain.without(ready), self.waiting.check_stop)
-            with contextlib.closing(outcomes) as archived:
+            with contextlib.closing(children.archive(ready, gain.without(ready), self._check)) as archived:
                 for place, error in archived:
                     left.discard(place)
                     self._ended(place, error)
-                    self.waiting.check_stop()
+                    self._check()
         finally:
             for place in left:
                 self.add(place)
 
-    def _start(self) -> "tuple[Children, GainWait]":
+    def _started(self) -> "tuple[Children, GainInMount]":
         if self._children is None or self._gain is None:
             # imported late, because it takes most of the startup time
             from cryofs.ingest.children import Children
-            from cryofs.ingest.gain_wait import GainWait
+            from cryofs.ingest.gain_in_mount import GainInMount
 
-            self._add_reference()
-            children = self._children = Children(self._parts, self._settings)
-            self._gain = GainWait(
-                self._parts.root.path,
-                lambda request, patience: children.make_references(request, patience, self.waiting.check_stop),
-                lambda text: log.info("%s", self._named(text)),
-            )
+            self._children = Children(self._parts, self._settings, self._outcomes.archived)
+            gain, root = self._settings.gain, self._parts.root
+            self._gain = GainInMount(root, gain, self.waiting, self._children, self._shown, self._check)
         return self._children, self._gain
 
-    def _add_reference(self) -> None:
-        """Add the gain reference of the settings to the archive."""
-        if self._settings.gain in GAIN_WORDS:
-            return
-        from cryofs.gain.references import References
-
-        try:
-            references = References(self._parts.root.path)
-            references.import_file(Path(self._settings.gain))
-            references.record_checksums()
-        except (CryofsError, OSError) as error:
-            log.warning("%s: not added to the archive (%s)", self._settings.gain, self._named(str(error)))
-
-    def _make_references(self, places: list[Path]) -> None:
-        """Make the gain references that are due, and let movies of this round wait that none fits."""
-        if self._gain is None:
-            return
-        released = self._gain.update()
-        seconds = self._gain.seconds_left()
-        for place in places:
-            if place in self._gain or place in released:
-                self.waiting.wait_on(place, Why.GAIN, seconds)
-        self.waiting.wake(Why.GAIN, released)
+    def _check(self) -> None:
+        """Note that the work goes on; raise StoppedError if the mount ends."""
+        self._last_progress = time.monotonic()
+        self.waiting.check_stop()
 
     def _ended(self, place: Path, error: Exception | None) -> None:
         match error:
             case None:
-                self._failed.pop(place, None)
                 self._done(place)
             case NoReferenceError():
                 self._wait_for_gain(place)
@@ -198,8 +194,7 @@ class Ingester:
             case NotSmallerError() | FormatError():
                 self._keep(place, str(error))
             case FullDiskError() | DiedError() | NoProcessError():
-                log.warning("%s: not archived yet (%s)", self._name(place), self._named(str(error)))
-                self.waiting.wait_on(place, Why.RETRY, _RETRY_SECONDS)
+                self._delay(place, error)
             case _:
                 self._fail(place, error)
 
@@ -209,19 +204,16 @@ class Ingester:
             self._gain.remove(place)
 
     def _wait_for_gain(self, place: Path) -> None:
-        assert self._gain is not None
+        _, gain = self._started()
         try:
-            if self._gain.add(place):
-                log.info("%s: waits for a gain reference, because none of the archive fits", self._name(place))
-        except FileNotFoundError:
-            self._gone(place)
+            gain.add(place)
         except (CryofsError, OSError) as error:
             self._fail(place, error)
 
     def _keep(self, place: Path, reason: str) -> None:
         """Record the checksum of a file that stays plain, so that it is not tried again until it changes."""
         try:
-            hashed = hash_file(place, lambda _: self.waiting.check_stop())
+            hashed = hash_file(place, lambda _: self._check())
             with self._parts.names.locked(place):
                 if self._parts.live.has_writer(place) or state_of(place.lstat()) != state_of(hashed.found):
                     self.add(place)
@@ -233,26 +225,48 @@ class Ingester:
             self._fail(place, error)
         else:
             self._done(place)
-            log.info("%s: kept plain (%s)", self._name(place), self._named(reason))
+            text = self._reason(place, reason)
+            self._outcomes.kept_plain(place, text)
+            log.info("%s: kept plain (%s)", self._name(place), text)
+
+    def _delay(self, place: Path, error: Exception) -> None:
+        """Try a movie again later; the log has one line a movie and reason."""
+        reason = self._reason(place, str(error))
+        self._outcomes.delayed(f"{self._shown_name(place)}: {reason}")
+        if self.waiting.wait_on(place, Why.RETRY, _RETRY_SECONDS, reason):
+            log.warning("%s: not archived yet (%s); trying again every %d s", self._name(place), reason, _RETRY_SECONDS)
 
     def _fail(self, place: Path, error: Exception) -> None:
         if not os.path.lexists(place):
             self._gone(place)
             return
+        if os.path.lexists(archived_path(place)):
+            # a call failed in the middle of the step
+            self._delay(place, error)
+            return
         self._done(place)
-        log.warning("%s: not archived (%s)", self._name(place), self._named(str(error)))
+        reason = self._reason(place, str(error))
+        log.warning("%s: not archived (%s)", self._name(place), reason)
         with contextlib.suppress(OSError):
-            self._failed[place] = state_of(place.lstat())
+            self._outcomes.failed(place, state_of(place.lstat()), reason)
 
     def _gone(self, place: Path) -> None:
         """Forget a movie that was removed, or search for it again later, because its folder may have been renamed."""
-        self.waiting.done(place)
+        self._done(place)
         self.waiting.search_again(max(self._settings.settle, 1))
+
+    def _shown_name(self, place: Path) -> str:
+        """Return the name of a place below the mountpoint."""
+        return "/".join(self._parts.root.below(place))
 
     def _name(self, place: Path) -> str:
         return self._parts.root.name_of(place)
 
-    def _named(self, text: str) -> str:
+    def _reason(self, place: Path, text: str) -> str:
+        """Return the message of an error without the name of its file, and without paths through a descriptor."""
+        return self._shown(text).removeprefix(f"{self._name(place)}: ")
+
+    def _shown(self, text: str) -> str:
         """Return a message with the name of the archive in place of paths through its descriptor."""
         root = self._parts.root
         for path in (outside(root.path), root.path):

@@ -8,10 +8,12 @@ import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from cryofs.config.settings import Settings
 from cryofs.formats.archive_names import archived_path
 from cryofs.ingest.in_background import Ingester
+from cryofs.ingest.left_step import end_left_step
 from cryofs.ingest.moves import Moves
 from cryofs.ingest.thaw import check_changeable, original_draft, remove_plain_twin, replace_by_original
 from cryofs.movies.archived import ArchivedMovie
@@ -19,7 +21,7 @@ from cryofs.movies.gain_library import GainLibrary
 from cryofs.storage import changes
 from cryofs.storage.atomic_file import regular_file
 from cryofs.storage.byte_source import LocalFile
-from cryofs.storage.checksum_lists import replacing
+from cryofs.storage.checksum_lists import drop_lines
 from cryofs.storage.file_state import FileState, state_of
 from cryofs.vfs.attribute_changes import set_attributes
 from cryofs.vfs.changing import AttributeChange, MountParts
@@ -35,6 +37,7 @@ class MountedMovies:
         self._pool = ThreadPoolExecutor(settings.jobs, "thaw")
         # one thaw of a name at a time; taken before the lock of the name, never after it
         self._thawing = NameLocks()
+        parts.names.settle = lambda place: end_left_step(place, parts.users(place, None))
         self._ingester = Ingester(parts, settings)
         self._moves = Moves(parts.root.path, self._gains, self._thaw_locked)
 
@@ -51,7 +54,7 @@ class MountedMovies:
                 return
             with (
                 original_draft(place, self._gains, self._pool, empty=empty) as draft,
-                self._parts.names.locked(place),
+                self._parts.names.changing(place),
             ):
                 # otherwise removed or renamed in the meantime, and the caller looks again
                 if _state(place) == state:
@@ -75,9 +78,7 @@ class MountedMovies:
         archived = archived_path(place)
         # first, because it would be shown once the archived movie is gone
         remove_plain_twin(place)
-        for one in (place, archived):
-            with replacing(one):
-                pass
+        drop_lines(place, archived)
         changes.disk.remove(archived)
 
     def set_attributes(self, place: Path, change: AttributeChange) -> None:
@@ -114,6 +115,14 @@ class MountedMovies:
     def plain_closed(self, place: Path) -> None:
         """Note that a plain file may be a finished movie."""
         self._ingester.add(place)
+
+    def settle_now(self) -> None:
+        """Look at once at the plain movies that wait for a time to pass, except for those that settle."""
+        self._ingester.settle_now()
+
+    def facts(self) -> dict[str, Any]:
+        """Return figures of what becomes of plain movies."""
+        return self._ingester.facts()
 
     def stop(self) -> None:
         """Stop the threads and child processes."""

@@ -147,6 +147,8 @@ class _Run:
             if not (ready := self._finished(released)):
                 break
         summary.waiting += len(self._gain)
+        for plain in self._gain:
+            self._note_once(f"{plain}: waits (no gain reference of the archive fits)")
 
     def _finished(self, paths: Iterable[Path]) -> dict[Path, Judged]:
         """Return the finished movies among some files, and count or keep the others."""
@@ -234,8 +236,7 @@ class _Run:
 
     def _wait_for_gain(self, plain: Path) -> None:
         try:
-            if self._gain.add(plain):
-                self._listener.note(f"{plain}: waits for a gain reference, because none of the archive fits")
+            self._gain.add(plain)
         except (CryofsError, OSError) as error:
             self._fail(plain, as_cryofs_error(error, plain))
 

@@ -18,12 +18,15 @@ from cryofs.movies.provider import Provider
 from cryofs.storage import changes
 from cryofs.storage.atomic_file import DRAFT_PREFIX
 from cryofs.storage.checksum_lists import LIST_NAME, ListReader
-from cryofs.storage.file_lock import is_left
+from cryofs.storage.file_lock import is_left, is_lock_of
+from cryofs.storage.journal import JOURNAL_NAME
 from cryofs.system import renaming
+from cryofs.vfs.archive_root import path_in
 from cryofs.vfs.callers import Caller, check_caller, give
 from cryofs.vfs.changing import ArchivedMovies, MountParts
 from cryofs.vfs.leaving_names import HiddenFiles, LeavingNames, is_hidden_name
 from cryofs.vfs.name_policy import refusal
+from cryofs.vfs.new_folders import NewFolders
 from cryofs.vfs.nodes import Node
 
 # Drafts may come into a folder while it is removed.
@@ -72,6 +75,7 @@ class NameChanges:
         os.umask(self._umask)
         self.hidden = HiddenFiles()
         self.leaving = LeavingNames(self._remove_left)
+        self._new_folders = NewFolders(self._root)
 
     def place(self, path: str) -> Path:
         """Return the place of a path in the main view; OSError (EROFS) for a path in another view."""
@@ -116,21 +120,22 @@ class NameChanges:
         place = self.new_place(path)
         check_caller(caller)
         self.leaving.settle(place)
-        with self._names.locked(place), self._root.above(place) as folder:
+        with self._names.changing(place), self._root.above(place) as folder:
             self._check_free(place, path)
             changes.disk.make_folder_in(folder, place.name, stat.S_IMODE(mode))
             with self._undone(lambda: changes.disk.remove_folder_in(folder, place.name)):
                 give(folder, place.name, caller)
                 inherited = os.stat(place.name, dir_fd=folder, follow_symlinks=False).st_mode & stat.S_ISGID
                 if mode & self._umask:
-                    changes.disk.set_mode(_path_in(folder, place.name), stat.S_IMODE(mode) | inherited)
+                    changes.disk.set_mode(path_in(folder, place.name), stat.S_IMODE(mode) | inherited)
+            self._new_folders.add(place)
 
     def link_to(self, text: str, path: str, caller: Caller) -> None:
         """Create a symbolic link with this text."""
         place = self.new_place(path)
         check_caller(caller)
         self.leaving.settle(place)
-        with self._names.locked(place), self._root.above(place) as folder:
+        with self._names.changing(place), self._root.above(place) as folder:
             self._check_free(place, path)
             changes.disk.link_to_in(text, folder, place.name)
             with self._undone(lambda: changes.disk.remove_in(folder, place.name)):
@@ -142,7 +147,7 @@ class NameChanges:
             return
         place = self.place(path)
         self.leaving.settle(place)
-        with self._names.locked(place):
+        with self._names.changing(place):
             node = self._tree.found(path)
             if node is None and self._tree.removed.has_vanished(place):
                 return
@@ -153,7 +158,7 @@ class NameChanges:
         """Remove a folder that shows no names except removed and derived ones."""
         place = self.place(path)
         self.leaving.settle_in(place)
-        with self._names.locked(place), self._root.above(place) as folder:
+        with self._names.changing(place), self._root.above(place) as folder:
             for _ in range(_ATTEMPTS):
                 self._clear(place, path)
                 try:
@@ -163,6 +168,7 @@ class NameChanges:
                     if error.errno != errno.ENOTEMPTY:
                         raise
                 else:
+                    self._new_folders.removed(place)
                     return
             raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
 
@@ -182,7 +188,7 @@ class NameChanges:
         if is_folder:
             self.leaving.settle_below(place)
             self.leaving.settle_below(target)
-        with self._names.all_locked() if is_folder else self._names.locked(place, target):
+        with self._names.all_locked() if is_folder else self._names.changing(place, target):
             self._move((path, place), (target_path, target), flags)
         self._forget(path)
         self._forget(target_path)
@@ -198,13 +204,8 @@ class NameChanges:
         self.sync_place(place)
 
     def sync_place(self, folder: Path) -> None:
-        """Make the names in a folder of the archive durable."""
-        with self._root.folder(folder) as found:
-            descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=found)
-            try:
-                changes.disk.sync(descriptor)
-            finally:
-                os.close(descriptor)
+        """Make the names in a folder of the archive durable, and those of the new folders on the way to it."""
+        self._new_folders.sync(folder)
 
     def drop_checksum(self, place: Path) -> None:
         """Remove the recorded checksum of a file that is about to change."""
@@ -228,7 +229,7 @@ class NameChanges:
     def _remove_left(self, place: Path) -> None:
         """Remove a name whose file libfuse has hidden."""
         path = "/" + "/".join(self._root.below(place))
-        with self._names.locked(place), contextlib.suppress(FileNotFoundError):
+        with self._names.changing(place), contextlib.suppress(FileNotFoundError):
             self._remove(place, self._tree.lookup(path))
         self._forget(path)
 
@@ -279,8 +280,11 @@ class NameChanges:
                 changes.disk.move_in(folder, place.name, target_folder, target.name, flags)
         if flags == renaming.EXCHANGE:
             self._live.exchanged(place, target)
+            self._new_folders.exchanged(place, target)
         else:
             self._live.moved(place, target)
+            if stat.S_ISDIR(moved.attributes.mode):
+                self._new_folders.moved(place, target)
 
     def _clear(self, place: Path, path: str) -> None:
         """Remove what cryofs keeps in a folder that shows nothing else; OSError (ENOTEMPTY) if it shows something."""
@@ -288,7 +292,8 @@ class NameChanges:
         not_empty = OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
         for name in names:
             if is_own_name(name):
-                if not (name == LIST_NAME or name.startswith(DRAFT_PREFIX) or is_left(place / name)):
+                is_left_lock = is_lock_of(name, JOURNAL_NAME, LIST_NAME) and is_left(place / name)
+                if not (name == LIST_NAME or name.startswith(DRAFT_PREFIX) or is_left_lock):
                     log.warning("%s: not removed, because %s is in use", path, name)
                     raise not_empty
             elif self._tree.found(f"{path}/{name}") is not None or not self._is_hidden_reference(place / name):
@@ -341,7 +346,3 @@ class NameChanges:
 def _check_whole(node: Node) -> None:
     if node.problem is not None:
         raise DamagedError(node.problem)
-
-
-def _path_in(folder: int, name: str) -> Path:
-    return Path(f"/proc/self/fd/{folder}/{name}")
