@@ -38,8 +38,8 @@ def written(folder: Path, name: str, data: bytes) -> None:
 
 def test_a_session_with_a_new_gain_and_a_kill(tmp_path: Path) -> None:
     (archive := tmp_path / "archive").mkdir()
-    data = {f"{n}.mrc": movie(tmp_path, n, gain=int(n > 4)) for n in range(9)}
-    first, second = [f"{n}.mrc" for n in range(5)], [f"{n}.mrc" for n in range(5, 9)]
+    data = {f"{n}.mrc": movie(tmp_path, n, gain=int(n > 4)) for n in range(8)}
+    first, second = [f"{n}.mrc" for n in range(5)], [f"{n}.mrc" for n in range(5, 8)]
     log = tmp_path / "mnt.log"
     with mounted(archive, tmp_path / "mnt", "-o", OPTIONS) as mount:
         for name in first[:2]:
@@ -47,7 +47,10 @@ def test_a_session_with_a_new_gain_and_a_kill(tmp_path: Path) -> None:
         assert ingest_of(mount)["waiting"]["gain"]["files"] == 2
         for name in first[2:]:
             written(mount, name, data[name])
-        assert names(archive) == [*(f"{name}.tif" for name in first), "gain-reference.mrc"]
+        assert sorted(path.name for path in archive.glob("*mrc*")) == [
+            *(f"{name}.tif" for name in first),
+            "gain-reference.mrc",
+        ]
         assert log.read_text().count("waits (no gain reference of the archive fits)") == 2
         assert log.read_text().count("gain estimated from 3 movies") == 1
         written(mount, second[0], data[second[0]])
@@ -59,16 +62,15 @@ def test_a_session_with_a_new_gain_and_a_kill(tmp_path: Path) -> None:
         wait_for(lambda: all(is_gone(process.pid) for process in [server, *children]))
         with mounted(archive, tmp_path / "again", "-o", OPTIONS) as again:
             wait_for(lambda: ingest_of(again)["waiting"]["gain"]["files"] == 1)
+            # it was not read again
+            assert state_of(state.stat()) == before
             written(again, second[1], data[second[1]])
-            # the first movie was not read again
-            assert state_of(state.stat()) != before
             written(again, second[2], data[second[2]])
             assert ingest_of(again)["ingested"] == 3
-            assert {name: (again / name).read_bytes() for name in [*first, *second[:3]]} == {
-                name: data[name] for name in [*first, *second[:3]]
+            assert {name: (again / name).read_bytes() for name in [*first, *second]} == {
+                name: data[name] for name in [*first, *second]
             }
-            text = (tmp_path / "again.log").read_text()
-            assert "gain estimated from 3 movies, 36 frames" in text or "gain estimated from 3 movies, 32" in text
+            assert "gain estimated from 3 movies" in (tmp_path / "again.log").read_text()
     wait_for_unlocked(archive)
     assert not verified(archive)[1]
     assert len([name for name in names(archive) if name.startswith("gain-reference")]) == 2
@@ -106,7 +108,9 @@ def test_a_given_gain(tmp_path: Path, given: str) -> None:
         written(mount, "a.mrc", data)
         if given == "written":
             assert ingest_of(mount)["waiting"]["gain"]["files"] == 1
-            (mount / "gain-reference.mrc").write_bytes(reference.read_bytes())
+            # by another program; noticed with the next file
+            (archive / "gain-reference.mrc").write_bytes(reference.read_bytes())
+            (mount / "text.mrc").write_bytes(b"not a movie")
         wait_for(lambda: ingest_of(mount)["ingested"] == 1)
         assert (mount / "a.mrc").read_bytes() == data
     gain = describe(archive / "a.mrc.tif")["gain"]
