@@ -2,14 +2,16 @@
 
 import contextlib
 import logging
+import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic
 
 from cryofs.config.settings import Settings
-from cryofs.errors import CryofsError
+from cryofs.errors import ChangedError, CryofsError
 from cryofs.execution.executor import Perform, Report, Result, Task, results
 from cryofs.execution.messages import Done, Failed, Progress
 from cryofs.execution.preload import prepare
@@ -56,6 +58,9 @@ class Children:
         self._on_archived = on_archived
         self._root = parts.root.path
         self._jobs = settings.ingest_jobs
+        # held during a step
+        self._step = threading.Lock()
+        self._is_stopped = False
         self._options = DraftOptions(gain="none" if settings.gain == "none" else "auto")
         # children are forked from it; without it each child imports everything itself
         with contextlib.suppress(OSError):
@@ -120,10 +125,30 @@ class Children:
         fitting, without = (tuple(places[path] for path in paths) for paths in (answer.fitting, answer.without))
         return replace(answer, fitting=fitting, without=without)
 
+    def stop(self, seconds: float) -> bool:
+        """End the child processes, and wait some seconds for a step that is under way; no other begins afterwards.
+
+        Returns
+        -------
+        bool
+            Whether there were child processes, whose drafts remain to be removed.
+        """
+        # this process has no other children of this kind
+        children = multiprocessing.active_children()
+        for child in children:
+            child.terminate()
+        if self._step.acquire(timeout=seconds):
+            self._is_stopped = True
+            self._step.release()
+        return bool(children)
+
     def _publish(self, made: Ready) -> Exception | None:
         place, name = made.plain, self._parts.root.name_of(made.plain)
         try:
-            with self._parts.names.changing(place):
+            with self._step, self._parts.names.changing(place):
+                if self._is_stopped:
+                    made.discard()
+                    return ChangedError(f"{name}: not archived yet, because the mount ends")
                 publish(made, self._parts.users(place, made.state))
         except (CryofsError, OSError) as error:
             return error
