@@ -5,8 +5,9 @@ import logging
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import Generic
 
@@ -17,7 +18,7 @@ from cryofs.execution.messages import Done, Failed, Progress
 from cryofs.execution.preload import prepare
 from cryofs.execution.processes import Processes
 from cryofs.ingest.draft import DraftOptions, MakeDrafts, Ready
-from cryofs.ingest.in_background import outside
+from cryofs.ingest.in_background import inside, outside
 from cryofs.ingest.make_references import Answer, MakeReferences, Patience, Request
 from cryofs.ingest.publish import publish
 from cryofs.storage.atomic_file import remove_stale_drafts
@@ -67,32 +68,41 @@ class Children:
             prepare(["cryofs.compress.preload"])
 
     def archive(
-        self, places: list[Path], without_gain: frozenset[Path], check: Callable[[], None]
+        self, places: Iterator[Path], without_gain: frozenset[Path], check: Callable[[], None]
     ) -> Generator[tuple[Path, Exception | None], None, None]:
         """Yield each place once it is an archived movie, or with the error if it stays a plain file.
 
         Parameters
         ----------
+        places : iterator of Path
+            Each is taken when a child is ready for it. Fewer than jobs share these; later ones are left for another
+            call.
         without_gain : frozenset of Path
             Those that need not wait for a gain reference.
         check : callable
             Called often; ends the work by an exception.
         """
-        count = min(self._jobs, len(places))
-        options = replace(self._options, threads=max(1, self._jobs // count))
+        first = list(islice(places, self._jobs))
+        count = len(first)
+        options = replace(self._options, threads=max(1, self._jobs // max(1, count)))
         # a child has no descriptor of the archive, and another path may lead into the mount
         make = Nice(MakeDrafts(outside(self._root), options, frozenset(map(outside, without_gain))))
-        tasks = {outside(place): place for place in places}
+        folders: set[Path] = set()
+
+        def tasks() -> Iterator[Path]:
+            for place in chain(first, places if count == self._jobs else ()):
+                folders.add(place.parent)
+                yield outside(place)
 
         def on_progress(_: Progress) -> None:
             check()
 
         is_clean = False
         try:
-            with contextlib.closing(Processes(count).run(make, list(tasks), on_progress)) as outcomes:
+            with contextlib.closing(Processes(count).run(make, tasks(), on_progress)) as outcomes:
                 has_died = False
                 for path, outcome in outcomes:
-                    place = tasks[path]
+                    place = inside(path)
                     has_died = has_died or outcome.attempts > 1
                     match outcome:
                         case Done(made):
@@ -103,7 +113,7 @@ class Children:
             is_clean = not has_died
         finally:
             if not is_clean:
-                _remove_drafts({place.parent for place in places})
+                _remove_drafts(folders)
 
     def make_references(self, request: Request, patience: Patience, check: Callable[[], None]) -> Answer:
         """Make the gain references that are due for waiting movies.
@@ -118,12 +128,10 @@ class Children:
         CryofsError, OSError
             A reference cannot be written, or the child died.
         """
-        places = {outside(place): place for place in request.movies}
         make = Nice(MakeReferences(outside(self._root), self._jobs, patience))
-        outcomes = Processes(1).run(make, [replace(request, movies=tuple(places))], lambda _: check())
-        (answer,) = results(outcomes)
-        fitting, without = (tuple(places[path] for path in paths) for paths in (answer.fitting, answer.without))
-        return replace(answer, fitting=fitting, without=without)
+        movies = tuple(map(outside, request.movies))
+        (answer,) = results(Processes(1).run(make, [replace(request, movies=movies)], lambda _: check()))
+        return replace(answer, fitting=tuple(map(inside, answer.fitting)), without=tuple(map(inside, answer.without)))
 
     def stop(self, seconds: float) -> bool:
         """End the child processes, and wait some seconds for a step that is under way; no other begins afterwards.

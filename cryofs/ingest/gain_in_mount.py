@@ -4,7 +4,7 @@ Threads: as `cryofs.ingest.gain_wait`.
 """
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 
 from cryofs.config.choices import GAIN_WORDS
@@ -57,13 +57,14 @@ class GainInMount(GainWait):
             except (CryofsError, OSError) as error:
                 log.warning("%s: not added to the archive (%s)", gain, shown(str(error)))
 
-    def make_references(self, taken: Collection[Path]) -> None:
-        """Make the references that are due; let taken movies that none fits wait, and wake those that one fits."""
-        released = self.update()
-        seconds = self.seconds_left()
-        for place in taken:
-            if place in released:
-                self._table.wait_on(place, Why.GAIN, 0)
-            elif place in self and self._table.wait_on(place, Why.GAIN, seconds, _REASON):
-                log.info("%s: waits (%s)", self._root.name_of(place), _REASON)
-        self._table.wake(Why.GAIN, released)
+    def wait(self, place: Path) -> None:
+        """Let a movie of the table wait that was taken, and that no reference fits; `add` notes it if it is new."""
+        if self._table.wait_on(place, Why.GAIN, None, _REASON):
+            log.info("%s: waits (%s)", self._root.name_of(place), _REASON)
+
+    def make_references(self) -> None:
+        """Make the references that are due, and wake the movies that one fits now."""
+        self._table.wake(Why.GAIN, self.update())
+        # the others wake the thread when the next reference is due
+        if (seconds := self.seconds_left()) is not None:
+            self._table.wake(Why.GAIN, list(self)[:1], seconds)

@@ -8,7 +8,7 @@ Threads: `settle_now` may be called from any thread, everything else from one th
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,19 +90,25 @@ class GainWait:
     def __contains__(self, place: object) -> bool:
         return place in self._waiting
 
-    def without(self, places: Iterable[Path]) -> frozenset[Path]:
-        """Return those of some movies that are to be archived without a gain reference."""
-        return frozenset(place for place in places if place in self._without and self._is_still(place))
+    def without_gain(self) -> frozenset[Path]:
+        """Return the movies to archive without a gain reference, unless they changed since."""
+        return frozenset(place for place, state in self._without.items() if _has_state(place, state))
 
-    def _is_still(self, place: Path) -> bool:
-        try:
-            return state_of(place.lstat()) == self._without[place]
-        except OSError:
+    def settle_now(self) -> bool:
+        """Have references made from what waits at the next `update`; return False if nothing changes by that.
+
+        The caller wakes the thread that updates.
+        """
+        if self._is_urgent or not self._waiting:
             return False
+        self._is_urgent = True
+        return True
 
-    def settle_now(self) -> None:
-        """Have references made from what waits at the next `update`; the caller wakes the thread that updates."""
-        self._is_urgent = bool(self._waiting)
+    @property
+    def is_due(self) -> bool:
+        """True if `update` has references to make."""
+        left = self.seconds_left()
+        return left is not None and left <= 0
 
     def add(self, place: Path) -> None:
         """Let a movie wait that no reference of the archive fits.
@@ -143,8 +149,7 @@ class GainWait:
         """Make the references that are due; return the movies to archive now, which do not wait any more."""
         self._forget_missing()
         released = self._with_new_references()
-        left = self.seconds_left()
-        if left is not None and left <= 0:
+        if self.is_due:
             released += self._made()
         if not self._waiting and self._may_have_estimates:
             remove_estimates(self._archive)
@@ -153,9 +158,8 @@ class GainWait:
 
     def _forget_missing(self) -> None:
         for place in list(self._waiting):
-            with contextlib.suppress(OSError):
-                if state_of(place.lstat()) == self._waiting[place].state:
-                    continue
+            if _has_state(place, self._waiting[place].state):
+                continue
             # removed, renamed or changed: if it is a movie still, it will be found as one
             del self._waiting[place]
 
@@ -218,3 +222,10 @@ class GainWait:
             with contextlib.suppress(FileNotFoundError):
                 found[path] = state_of(path.stat())
         return found
+
+
+def _has_state(place: Path, state: FileState) -> bool:
+    try:
+        return state_of(place.lstat()) == state
+    except OSError:
+        return False

@@ -8,6 +8,7 @@ import os
 import stat
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ class MountedMovies:
         self._late_lock = threading.Lock()
         parts.names.settle = lambda place: end_left_step(place, parts.users(place, None))
         self._ingester = Ingester(parts, settings)
-        self._moves = Moves(parts.root.path, self._gains, self._thaw_locked)
+        self._moves = Moves(parts.root.path, self._gains, self._thaw_locked, parts.live.has_writer)
 
     def check_removable(self, place: Path) -> None:
         """Raise OSError if the movie of a name is derived from a TIFF movie."""
@@ -72,18 +73,19 @@ class MountedMovies:
             state = _state(place)
             if state is None:
                 return
-            with (
-                original_draft(place, self._gains, self._pool, empty=empty) as draft,
-                self._parts.names.changing(place),
-            ):
+            with self._original(place, empty=empty) as draft, self._parts.names.changing(place):
                 # otherwise removed or renamed in the meantime, and the caller looks again
                 if _state(place) == state:
                     replace_by_original(draft, place, self._parts.users(place, None))
 
     def _thaw_locked(self, place: Path) -> None:
         """Replace the archived movie of a name that the caller has locked."""
-        with original_draft(place, self._gains, self._pool, empty=False) as draft:
+        with self._original(place, empty=False) as draft:
             replace_by_original(draft, place, self._parts.users(place, None))
+
+    def _original(self, place: Path, *, empty: bool) -> AbstractContextManager[Path]:
+        room = self._parts.room
+        return original_draft(place, self._gains, self._pool, room.check_file, empty=empty)
 
     def move(self, place: Path, target: Path, flags: int) -> None:
         """Rename where the source or the target is an archived movie."""

@@ -212,7 +212,7 @@ class _Run:
         return True
 
     def _ingest(self, ready: list[Path], total: int) -> None:
-        drafts = Drafts(self._archive, self._options.draft, self._options.jobs, self._gain.without(ready))
+        drafts = Drafts(self._archive, self._options.draft, self._options.jobs, self._gain.without_gain())
         left = set(ready)
         with contextlib.closing(drafts.make(ready, total, self._progress)) as outcomes:
             for plain, outcome in outcomes:

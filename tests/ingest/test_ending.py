@@ -59,11 +59,12 @@ def test_no_step_begins_after_the_end(tmp_path: Path, monkeypatch: pytest.Monkey
             def __init__(self, count: int):
                 pass
 
-            def run(self, make: children.Nice[Path, Ready], tasks: list[Path], *_: object) -> Iterator[Any]:
-                yield tasks[0], Done(make.perform(tasks[0], lambda _: None))
+            def run(self, make: children.Nice[Path, Ready], tasks: Iterator[Path], *_: object) -> Iterator[Any]:
+                plain = next(tasks)
+                yield plain, Done(make.perform(plain, lambda _: None))
 
         monkeypatch.setattr(children, "Processes", Ended)
-        ((_, error),) = made.archive([parts.root.path / "X.mrc"], frozenset(), lambda: None)
+        ((_, error),) = made.archive(iter([parts.root.path / "X.mrc"]), frozenset(), lambda: None)
         assert isinstance(error, ChangedError)
         assert [path.name for path in (tmp_path / "archive").iterdir()] == [plain.name]
         archive_now(files, "X.mrc")

@@ -87,9 +87,9 @@ def test_movies_without_a_gain_are_stored_as_they_are(tmp_path: Path, gain: Gain
     one = waiting(gain, tmp_path / "a.mrc")
     worker.answer = lambda _: Answer((), (one,), None, ())
     assert gain.update() == [one]
-    assert gain.without([one, tmp_path / "b.mrc"]) == {one}
+    assert gain.without_gain() == {one}
     simulated(one, 4)
-    assert gain.without([one]) == frozenset()
+    assert gain.without_gain() == frozenset()
 
 
 def test_references_from_what_waits_on_request(tmp_path: Path, gain: GainWait, worker: Worker) -> None:
@@ -166,7 +166,7 @@ def test_movies_with_too_few_frames_for_an_estimate(
         assert gain.update() == []
         gain.settle_now()
     assert gain.update() == places
-    assert gain.without(places) == frozenset(places)
+    assert gain.without_gain() == frozenset(places)
     assert worker.requests == []
 
 
