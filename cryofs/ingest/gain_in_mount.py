@@ -64,7 +64,8 @@ class GainInMount(GainWait):
 
     def make_references(self) -> None:
         """Make the references that are due, and wake the movies that one fits now."""
-        self._table.wake(Why.GAIN, self.update())
+        released = self.update()
+        self._table.wake(Why.GAIN, released)
         # the others wake the thread when the next reference is due
         if (seconds := self.seconds_left()) is not None:
-            self._table.wake(Why.GAIN, list(self)[:1], seconds)
+            self._table.wake(Why.GAIN, [place for place in self if place not in released], seconds)

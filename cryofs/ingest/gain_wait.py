@@ -8,7 +8,7 @@ Threads: `settle_now` may be called from any thread, everything else from one th
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -165,7 +165,7 @@ class GainWait:
 
     def _with_new_references(self) -> list[Path]:
         """Return the movies for which another program has brought a reference; they wait until they are tried."""
-        folders = {place.parent: self._references(place.parent) for place in self._waiting}
+        folders = {folder: self._references(folder) for folder in {place.parent for place in self._waiting}}
         return [place for place, one in self._waiting.items() if one.references != folders[place.parent]]
 
     def _made(self) -> list[Path]:
@@ -193,10 +193,11 @@ class GainWait:
         released += [*answer.fitting, *answer.without]
         for place in released:
             self._waiting.pop(place, None)
-        # the others do not fit what was made of these
+        made = _states([self._archive / name for name in answer.made])
         for place in movies:
             if place in self._waiting:
-                self._waiting[place].references = self._references(place.parent)
+                # those do not fit it; another program may have brought one meanwhile
+                self._waiting[place].references = {**self._waiting[place].references, **made}
         return released
 
     def _overdue(self, is_urgent: bool) -> list[Path]:
@@ -217,11 +218,15 @@ class GainWait:
         return {place: waiting for place, waiting in self._waiting.items() if waiting.is_short}
 
     def _references(self, folder: Path) -> _References:
-        found = {}
-        for path in self._library.paths(folder):
-            with contextlib.suppress(FileNotFoundError):
-                found[path] = state_of(path.stat())
-        return found
+        return _states(self._library.paths(folder))
+
+
+def _states(paths: Iterable[Path]) -> _References:
+    found = {}
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            found[path] = state_of(path.stat())
+    return found
 
 
 def _has_state(place: Path, state: FileState) -> bool:

@@ -68,14 +68,17 @@ class Answer:
         Movies that have no gain, or that cannot be read: no reference will fit them.
     due : float or None
         When the next reference is due without further movies, in seconds since 1970.
+    made : tuple of str
+        Names of the references that were made, at the root of the archive.
     notes : tuple of str
-        A message for each reference.
+        A message for each of them.
     """
 
     fitting: tuple[Path, ...]
     without: tuple[Path, ...]
     due: float | None
-    notes: tuple[str, ...]
+    made: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -110,6 +113,7 @@ class _Making:
         self._fitting: list[Path] = []
         self._without: list[Path] = []
         self._left: list[Path] = []
+        self._made: list[str] = []
         self._notes: list[str] = []
 
     def answer(self, request: Request) -> Answer:
@@ -126,7 +130,7 @@ class _Making:
                 raise
             for estimation in list(self._estimates.estimates):
                 self._make(estimation, "the disk is full")
-        return Answer(tuple(self._fitting), tuple(self._without), self._due(), tuple(self._notes))
+        return Answer(tuple(self._fitting), tuple(self._without), self._due(), tuple(self._made), tuple(self._notes))
 
     def _add(self, path: Path) -> None:
         try:
@@ -202,6 +206,7 @@ class _Making:
     def _store(self, estimation: Estimation, reference: GainReference, reason: str) -> None:
         added = self._references.add(reference, estimation.pixel_size)
         self._references.record_checksums()
+        self._made.append(added.record.name)
         used = f"{counted(len(estimation.movies_used), 'movie')}, {counted(estimation.frames_used, 'frame')}"
         self._notes.append(
             f"{added.record.name}: gain estimated from {used} ({reason}): "

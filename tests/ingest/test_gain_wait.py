@@ -14,15 +14,13 @@ from cryofs.ingest.make_references import Answer, Patience, Request
 from cryofs.storage.file_state import state_of
 from tests.support import DETECTOR, simulated
 
-NOTHING = Answer((), (), None, ())
-
 
 class Worker:
     """A worker process that gives prepared answers, by default none."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
-        self.answer: Callable[[Request], Answer] = lambda request: Answer((), (), time.time() + 900, ())
+        self.answer: Callable[[Request], Answer] = lambda request: Answer((), (), time.time() + 900)
 
     def __call__(self, request: Request, patience: Patience) -> Answer:
         self.requests.append(request)
@@ -73,7 +71,7 @@ def test_movies_that_a_new_reference_fits_are_released(tmp_path: Path, gain: Gai
 
     def answer(_: Request) -> Answer:
         shutil.copy(one, tmp_path / "gain-reference.mrc")
-        return Answer((one,), (), time.time() + 900, ("made",))
+        return Answer((one,), (), time.time() + 900, ("gain-reference.mrc",))
 
     worker.answer = answer
     assert gain.update() == [one]
@@ -83,9 +81,21 @@ def test_movies_that_a_new_reference_fits_are_released(tmp_path: Path, gain: Gai
     assert gain.update() == []
 
 
+def test_a_reference_of_another_program_that_arrives_meanwhile(tmp_path: Path, gain: GainWait, worker: Worker) -> None:
+    one = waiting(gain, tmp_path / "a.mrc")
+
+    def answer(_: Request) -> Answer:
+        shutil.copy(one, tmp_path / "gain-reference.mrc")
+        return Answer((), (), time.time() + 900)
+
+    worker.answer = answer
+    assert gain.update() == []
+    assert gain.update() == [one]
+
+
 def test_movies_without_a_gain_are_stored_as_they_are(tmp_path: Path, gain: GainWait, worker: Worker) -> None:
     one = waiting(gain, tmp_path / "a.mrc")
-    worker.answer = lambda _: Answer((), (one,), None, ())
+    worker.answer = lambda _: Answer((), (one,), None)
     assert gain.update() == [one]
     assert gain.without_gain() == {one}
     simulated(one, 4)
@@ -104,12 +114,12 @@ def test_references_from_what_waits_on_request(tmp_path: Path, gain: GainWait, w
 
 def test_a_reference_is_due_without_further_movies(tmp_path: Path, gain: GainWait, worker: Worker) -> None:
     one = waiting(gain, tmp_path / "a.mrc")
-    worker.answer = lambda _: Answer((), (), 1.0, ())
+    worker.answer = lambda _: Answer((), (), 1.0)
     gain.update()
     left = gain.seconds_left()
     assert left is not None
     assert left < 0
-    worker.answer = lambda _: Answer((one,), (), None, ())
+    worker.answer = lambda _: Answer((one,), (), None)
     assert gain.update() == [one]
     assert gain.seconds_left() is None
 

@@ -47,14 +47,16 @@ def test_a_session_with_a_new_gain_and_a_kill(tmp_path: Path) -> None:
         assert ingest_of(mount)["waiting"]["gain"]["files"] == 2
         for name in first[2:]:
             written(mount, name, data[name])
+        wait_for(lambda: not ingest_of(mount)["waiting_files"])
         assert sorted(path.name for path in archive.glob("*mrc*")) == [
             *(f"{name}.tif" for name in first),
             "gain-reference.mrc",
         ]
-        assert log.read_text().count("waits (no gain reference of the archive fits)") == 2
+        assert log.read_text().count("waits (no gain reference of the archive fits)") == 3
         assert log.read_text().count("gain estimated from 3 movies") == 1
         written(mount, second[0], data[second[0]])
-        (state,) = (archive / ".cryofs-gain").iterdir()
+        wait_for(lambda: list((archive / ".cryofs-gain").glob("*.npz")))
+        (state,) = (archive / ".cryofs-gain").glob("*.npz")
         before = state_of(state.stat())
         server = server_of(mount)
         children = server.children(recursive=True)
@@ -66,7 +68,7 @@ def test_a_session_with_a_new_gain_and_a_kill(tmp_path: Path) -> None:
             assert state_of(state.stat()) == before
             written(again, second[1], data[second[1]])
             written(again, second[2], data[second[2]])
-            assert ingest_of(again)["ingested"] == 3
+            wait_for(lambda: ingest_of(again)["ingested"] == 3)
             assert {name: (again / name).read_bytes() for name in [*first, *second]} == {
                 name: data[name] for name in [*first, *second]
             }
