@@ -100,10 +100,15 @@ class Children:
     def _publish(self, made: Ready) -> Exception | None:
         place, name = made.plain, self._parts.root.name_of(made.plain)
         try:
-            with self._parts.names.locked(place):
-                publish(made, self._parts.users(place, made.state))
+            with (
+                self._parts.names.locked(place),
+                self._parts.users(place, made.state, made.draft, made.target) as users,
+            ):
+                publish(made, users)
         except (CryofsError, OSError) as error:
             return error
+        finally:
+            made.discard()
         log.info("%s: archived (%d bytes stored as %d)", name, made.state.size, made.stored_bytes)
         return None
 

@@ -55,12 +55,16 @@ class MountedMovies:
             ):
                 # otherwise removed or renamed in the meantime, and the caller looks again
                 if _state(place) == state:
-                    replace_by_original(draft, place, self._parts.users(place, None))
+                    self._replace_by(draft, place)
 
     def _thaw_locked(self, place: Path) -> None:
         """Replace the archived movie of a name that the caller has locked."""
         with original_draft(place, self._gains, self._pool, empty=False) as draft:
-            replace_by_original(draft, place, self._parts.users(place, None))
+            self._replace_by(draft, place)
+
+    def _replace_by(self, draft: Path, place: Path) -> None:
+        with self._parts.users(place, None, draft, place) as users:
+            replace_by_original(draft, place, users)
 
     def move(self, place: Path, target: Path, flags: int) -> None:
         """Rename where the source or the target is an archived movie."""

@@ -9,6 +9,7 @@ name that readers see, `X.mrc`; the stored file is `X.mrc.tif` beside it.
 
 import errno
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -161,10 +162,11 @@ class MountParts:
     names : NameLocks
         `names.locked(place)` excludes opens, writers and changes of a name; hold it for the replacement only.
     users : callable
-        `users(place, state)` returns the `Users` of a step for `cryofs.storage.steps.replace_twin`: it knows all users
-        of the file, refuses if the file at `place` has a writer or another state than `state` (None: of an archived
-        movie, whose file never changes), and switches its open handles to the file that has the name afterwards. The
-        caller has locked the name.
+        `users(place, state, draft, target)` is a context of a step that gives a draft the name `target`, of one of the
+        two forms, which `place` shows from then on. It yields the `Users` for `cryofs.storage.steps.replace_twin`: they
+        know all users of the file, refuse if the file at `place` has a writer or another state than `state` (None: of
+        an archived movie, whose bytes never change), and switch its open handles to the new file, which keeps the
+        inode number. The caller has locked the name.
     """
 
     archive: Path
@@ -172,7 +174,7 @@ class MountParts:
     tree: Tree
     live: LiveFiles
     names: NameLocks
-    users: Callable[[Path, FileState | None], Users]
+    users: Callable[[Path, FileState | None, Path, Path], AbstractContextManager[Users]]
 
 
 MakeArchivedMovies = Callable[[MountParts], ArchivedMovies]

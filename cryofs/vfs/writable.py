@@ -20,7 +20,6 @@ from cryofs.movies.provider import Provider
 from cryofs.storage import changes
 from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.file_state import FileState, state_of
-from cryofs.storage.steps import Users
 from cryofs.system.thread_pools import Pools
 from cryofs.vfs.attribute_changes import AttributeChanges, set_open
 from cryofs.vfs.attributes import AS_ARCHIVED, Attributes
@@ -30,7 +29,7 @@ from cryofs.vfs.file_system import FileSystem
 from cryofs.vfs.handles import Handle, open_writer
 from cryofs.vfs.listing import Listed, Listing
 from cryofs.vfs.live_files import LiveFile, LiveFiles
-from cryofs.vfs.mount_users import MountUsers
+from cryofs.vfs.mount_users import users_of_step
 from cryofs.vfs.name_changes import NameChanges, is_archived, read_only
 from cryofs.vfs.name_locks import NameLocks
 from cryofs.vfs.nodes import Node, plain_node
@@ -69,7 +68,8 @@ class WritableFileSystem(FileSystem):
         super().__init__(archive, settings, AS_ARCHIVED, descriptor)
         self._live = LiveFiles()
         self._locks = NameLocks()
-        parts = MountParts(self.archive, self._root, self._tree, self._live, self._locks, self._users)
+        users = functools.partial(users_of_step, self._tree, self._live, self._opener)
+        parts = MountParts(self.archive, self._root, self._tree, self._live, self._locks, users)
         self._archived: ArchivedMovies = make_archived(parts) if make_archived is not None else ReadOnlyMovies()
         self.names = NameChanges(parts, self._archived, self._forget)
         self.attribute_changes = AttributeChanges(parts, self._archived, self.names)
@@ -250,7 +250,7 @@ class WritableFileSystem(FileSystem):
     def _create(self, path: str, place: Path, mode: int, caller: Caller) -> int:
         writer = self.names.create(path, mode, caller)
         try:
-            found = plain_node(self._root, place, os.fstat(writer), self._tree.main).attributes
+            node = self._tree.as_shown(plain_node(self._root, place, os.fstat(writer), self._tree.main))
             source = LocalFile(os.dup(writer), self._root.name_of(place))
             live = self._live.opened(place, lambda: PlainFile(source, self._io))
         except BaseException:
@@ -258,7 +258,7 @@ class WritableFileSystem(FileSystem):
             raise
         live.has_new_name = True
         # an empty file is durable only after its name
-        return self._added(Handle(live, found, Pages.DROP, writer, is_dirty=True))
+        return self._added(Handle(live, node.attributes, Pages.DROP, writer, is_dirty=True))
 
     def _open_plain(self, node: Node, place: Path, flags: int, *, is_written: bool) -> int:
         """Open a plain file; its name is locked."""
@@ -339,12 +339,3 @@ class WritableFileSystem(FileSystem):
     def _forget(self, path: str) -> None:
         with self._lock:
             self._pages.forget(path)
-
-    def _users(self, place: Path, state: FileState | None) -> Users:
-        def open_it() -> OpenFile:
-            node = self._tree.node(place, self._tree.main)
-            if node is None:
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), place.name)
-            return self._opener.open(node, must_be_found=False)
-
-        return MountUsers(self._live, place, state, open_it)
