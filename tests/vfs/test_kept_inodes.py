@@ -2,7 +2,7 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from cryofs.vfs.kept_inodes import KeptInodes
 
@@ -52,8 +52,8 @@ class Replacing(RuleBasedStateMachine):
         assert len(set(shown.values())) == len(shown)
 
 
-TestReplacing = Replacing.TestCase
-TestReplacing.settings = settings(max_examples=25, stateful_step_count=20)
+def test_each_name_keeps_a_number_of_its_own() -> None:
+    run_state_machine_as_test(Replacing, settings=settings(max_examples=25, stateful_step_count=20, deadline=None))
 
 
 @given(st.booleans())
