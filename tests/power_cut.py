@@ -23,6 +23,7 @@ from cryofs.storage.archive_lock import LOCK_NAME
 from cryofs.storage.changes import Disk
 from cryofs.storage.file_lock import LOCK_SUFFIX
 from cryofs.storage.journal import JOURNAL_NAME, FileMark, parse
+from cryofs.system import renaming
 
 Contents = dict[str, bytes | None]  # by path below the folder; None for a folder
 
@@ -85,6 +86,9 @@ class Recorder(Disk):
         self.steps: list[tuple[str, Callable[[Replay], object]]] = []
         self._lock = threading.Lock()
         self._files: dict[tuple[int, int], str] = {}
+        if self.before is not None:
+            device = root.stat().st_dev
+            self._files |= {(device, file.inode): key for key, file in _files_in(self.before).items()}
 
     def _log(self, name: str, step: Callable[["Replay"], object]) -> None:
         with self._lock:
@@ -162,15 +166,65 @@ class Recorder(Disk):
         if (name := self._below(path)) is not None:
             self._log(f"remove_folder {name}", lambda replay: replay.take(name))
 
+    def _in(self, folder: int, name: str) -> str | None:
+        return self._below(Path(f"/proc/self/fd/{folder}") / name)
+
+    def _key(self, descriptor: int) -> str | None:
+        found = os.fstat(descriptor)
+        return self._files.get((found.st_dev, found.st_ino))
+
+    def create_in(self, folder: int, name: str, mode: int) -> int:
+        descriptor = super().create_in(folder, name, mode)
+        if (place := self._in(folder, name)) is not None:
+            found, key = os.fstat(descriptor), f"{len(self.steps)} {place}"
+            self._files[found.st_dev, found.st_ino] = key
+            self._log(f"create {place}", lambda replay: replay.create(place, key, found.st_ino))
+        return descriptor
+
+    def write(self, descriptor: int, data: bytes | memoryview, offset: int) -> int:
+        count = super().write(descriptor, data, offset)
+        if (key := self._key(descriptor)) is not None:
+            written, mtime = bytes(data[:count]), os.fstat(descriptor).st_mtime_ns
+            self._log("write", lambda replay: replay.write(key, offset, written, mtime))
+        return count
+
+    def set_size(self, descriptor: int, size: int) -> None:
+        super().set_size(descriptor, size)
+        if (key := self._key(descriptor)) is not None:
+            self._log("set_size", lambda replay: replay.truncate(key, size))
+
+    def make_folder_in(self, folder: int, name: str, mode: int) -> None:
+        super().make_folder_in(folder, name, mode)
+        if (place := self._in(folder, name)) is not None:
+            self._log(f"make_folder {place}", lambda replay: replay.put(place, Folder()))
+
+    def remove_in(self, folder: int, name: str) -> None:
+        place = self._in(folder, name)
+        super().remove_in(folder, name)
+        if place is not None:
+            self._log(f"remove {place}", lambda replay: replay.take(place))
+
+    def move_in(self, folder: int, name: str, target_folder: int, target: str, flags: int) -> None:
+        old, new = self._in(folder, name), self._in(target_folder, target)
+        super().move_in(folder, name, target_folder, target, flags)
+        if old is None or new is None:
+            return
+        if flags == renaming.EXCHANGE:
+            self._log(f"exchange {old} {new}", lambda replay: replay.exchange(old, new))
+        else:
+            self._log(f"move {old} {new}", lambda replay: replay.move(old, new))
+
 
 class Replay:
     """A folder in memory, changed by one step after the other."""
 
     def __init__(self, before: Folder | None):
         self._top = Folder()
-        if before is not None:
-            self._top.names["."] = self._top.synced["."] = copy.deepcopy(before)
         self._files: dict[str, File] = {}
+        if before is not None:
+            root = copy.deepcopy(before)
+            self._top.names["."] = self._top.synced["."] = root
+            self._files |= _files_in(root)
 
     def _parent(self, name: str) -> tuple[Folder, str]:
         folder = self._top
@@ -200,7 +254,9 @@ class Replay:
         written[offset : offset + len(data)] = data
 
     def truncate(self, key: str, size: int) -> None:
-        del self._files[key].data[size:]
+        data = self._files[key].data
+        del data[size:]
+        data.extend(bytes(size - len(data)))
 
     def sync(self, key: str) -> None:
         self._files[key].synced = bytes(self._files[key].data)
@@ -220,6 +276,11 @@ class Replay:
         folder, last = self._parent(new)
         if folder.names.get(last) is not self._parent(old)[0].names[Path(old).name]:
             self.put(new, self.take(old))
+
+    def exchange(self, old: str, new: str) -> None:
+        moved, other = self.take(old), self.take(new)
+        self.put(new, moved)
+        self.put(old, other)
 
     def link(self, old: str, new: str) -> None:
         self.put(new, self._parent(old)[0].names[Path(old).name])
@@ -258,6 +319,17 @@ def _snapshot(root: Path) -> Folder:
     return Folder(names, dict(names))
 
 
+def _files_in(folder: Folder) -> dict[str, File]:
+    """Files that were there before, by a key of their own."""
+    found: dict[str, File] = {}
+    for entry in folder.names.values():
+        if isinstance(entry, Folder):
+            found |= _files_in(entry)
+        elif entry.link is None:
+            found[f"before {entry.inode}"] = entry
+    return found
+
+
 @contextlib.contextmanager
 def recorded(root: Path) -> Iterator[Recorder]:
     """Record all changes below a folder."""
@@ -283,10 +355,10 @@ def states(recorder: Recorder) -> Iterator[tuple[str, State]]:
             recorder.steps[number][1](replay)
 
 
-def durable(recorder: Recorder) -> Contents:
-    """What a power cut after the last step leaves at least."""
+def durable(recorder: Recorder, steps: int | None = None) -> Contents:
+    """What a power cut after some steps, by default all of them, leaves at least."""
     replay = Replay(recorder.before)
-    for _, step in recorder.steps:
+    for _, step in recorder.steps[:steps]:
         step(replay)
     return replay.contents(names=False, data=False)
 

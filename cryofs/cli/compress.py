@@ -12,6 +12,7 @@ from cryofs.cli.output import MovieProgress, Reporter, print_json
 from cryofs.cli.parameters import (
     PATH,
     break_lock_option,
+    compression_option,
     files_argument,
     gain_orientation_option,
     jobs_option,
@@ -55,17 +56,11 @@ _LABELS = {
     help="Gain reference: estimate it if needed (auto), use none, or use a file or a folder of references.",
 )
 @gain_orientation_option("--gain or --eer-gain")
-@click.option(
-    "--compression",
-    type=click.Choice(get_args(CompressionChoice)),
-    default="auto",
-    show_default=True,
-    help="TIFF codec; auto chooses the fastest codec within 1 % of the smallest size.",
-)
+@compression_option
 @click.option(
     "--deflate-level", type=click.IntRange(0, 9), help="Level of standard deflate, with --compression deflate."
 )
-@click.option("--line-by-line", is_flag=True, help="Write one row per TIFF strip instead of 256 or more.")
+@click.option("--line-by-line", is_flag=True, help="Write one row per TIFF strip instead of 128 or more.")
 @click.option(
     "--narrow",
     type=click.Choice(get_args(NarrowChoice)),

@@ -3,12 +3,11 @@
 import signal
 from pathlib import Path
 from threading import Event
-from typing import get_args
 
 import click
 
 from cryofs.cli.output import MovieProgress, Reporter, print_json
-from cryofs.cli.parameters import PATH, break_lock_option, jobs_option, json_option
+from cryofs.cli.parameters import PATH, break_lock_option, compression_option, jobs_option, json_option
 from cryofs.config.choices import CompressionChoice
 from cryofs.text import size_text
 
@@ -31,13 +30,7 @@ from cryofs.text import size_text
     metavar="auto|none|FILE",
     help="Gain reference: the references of the archive, none, or a file, which is added to the archive.",
 )
-@click.option(
-    "--compression",
-    type=click.Choice(get_args(CompressionChoice)),
-    default="auto",
-    show_default=True,
-    help="TIFF codec; auto chooses the fastest of those within 1 % of the smallest.",
-)
+@compression_option
 @break_lock_option
 @jobs_option("Number of cores to use.")
 @json_option("Print the summary as JSON.")

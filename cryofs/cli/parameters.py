@@ -7,7 +7,7 @@ from typing import Any, get_args
 import click
 from click.shell_completion import CompletionItem
 
-from cryofs.config.choices import EerUpsampling, GainOrientation
+from cryofs.config.choices import CompressionChoice, EerUpsampling, GainOrientation
 from cryofs.execution.parts import WHOLE, Part, part_of
 from cryofs.system.resources import usable_cores
 
@@ -82,6 +82,17 @@ def part_option(what: str) -> Decorator:
         metavar="I/N|auto",
         help=f"{what} only part I of N, counted from 1; auto takes it from MPI, a Slurm array or srun.",
     )
+
+
+def compression_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate with --compression."""
+    return click.option(
+        "--compression",
+        type=click.Choice(get_args(CompressionChoice)),
+        default="auto",
+        show_default=True,
+        help="TIFF codec; auto chooses the fastest of those within 1 % of the smallest size.",
+    )(command)
 
 
 def break_lock_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -39,7 +39,7 @@ class _UnpackedCopy(LocalFile):
         self._packed = packed
         copy = atomic_file.unnamed_file(folder)
         try:
-            packing = packing_of_file(packed, Path(packed.name).name)
+            packing = packing_of_file(packed)
             for piece in packing.unpack(packed, pool):
                 copy.write(piece)
             copy.flush()
@@ -105,6 +105,6 @@ def header_in(source: LocalFile) -> MrcHeader:
         The start of the file is damaged, or not a movie. The size of the movie is not checked.
     """
     try:
-        return first_header(packing_of_file(source, Path(source.name).name), source)
+        return first_header(packing_of_file(source), source)
     except DamagedError as error:
         raise FormatError(f"{source.name}: {reason_of(error, Path(source.name))}") from error

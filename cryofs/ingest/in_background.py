@@ -20,6 +20,7 @@ from cryofs.errors import ChangedError, CryofsError, FormatError, FullDiskError,
 from cryofs.execution.processes import DiedError, NoProcessError
 from cryofs.formats.archive_names import archived_path, has_archived_form
 from cryofs.ingest.finished import Verdict, judge
+from cryofs.ingest.waiting import StoppedError, WaitingMovies, Why
 from cryofs.storage.checksum_lists import ListReader, set_seen
 from cryofs.storage.file_state import FileState, state_of
 from cryofs.storage.folders import folders_of
@@ -37,22 +38,13 @@ _LAST_SECONDS = 10.0
 log = logging.getLogger("cryofs")
 
 
-class _StoppedError(BaseException):
-    """The mount ends."""
-
-
 class Ingester:
     """The thread that archives movies, and the movies that wait for it."""
 
     def __init__(self, parts: MountParts, settings: Settings):
         self._parts = parts
         self._settings = settings
-        self._changed = threading.Condition()
-        # when to look at each movie, by the monotonic clock
-        self._due: dict[Path, float] = {}
-        self._is_stopped = False
-        # when to look for movies that an earlier mount left, or that a renamed folder took along
-        self._search_at: float | None = time.monotonic() + settings.settle
+        self.waiting = WaitingMovies(settings.settle)
         # movies that failed, which are not tried again before they change
         self._failed: dict[Path, FileState] = {}
         self._lists = ListReader()
@@ -60,18 +52,14 @@ class Ingester:
         self._thread = threading.Thread(target=self._run, name="ingest", daemon=True)
         self._thread.start()
 
-    def add(self, place: Path, seconds: float | None = None) -> None:
-        """Look at a plain file after some seconds, by default once it may be settled; returns at once."""
+    def add(self, place: Path) -> None:
+        """Look at a plain file once it may be settled; returns at once."""
         if has_archived_form(place.name):
-            with self._changed:
-                self._due[place] = time.monotonic() + (self._settings.settle if seconds is None else seconds)
-                self._changed.notify_all()
+            self.waiting.put(place, self._settings.settle)
 
     def stop(self) -> None:
         """End the thread and the child processes; a step that is under way is completed."""
-        with self._changed:
-            self._is_stopped = True
-            self._changed.notify_all()
+        self.waiting.stop()
         if self._children is not None:
             # this process has no other children of this kind
             for child in multiprocessing.active_children():
@@ -79,59 +67,50 @@ class Ingester:
         self._thread.join(_LAST_SECONDS)
 
     def _run(self) -> None:
-        with contextlib.suppress(_StoppedError):
+        with contextlib.suppress(StoppedError):
             while True:
-                places = self._next()
+                places = self.waiting.take(self._candidates)
                 try:
                     ready = [place for place in places if self._is_ready(place)]
                     if ready:
                         self._ingest(ready)
                 except (CryofsError, OSError):
                     log.exception("archiving written movies failed")
-
-    def _next(self) -> list[Path]:
-        """Return the places that are due; wait for the first."""
-        with self._changed:
-            while True:
-                if self._is_stopped:
-                    raise _StoppedError
-                now = time.monotonic()
-                if self._search_at is not None and self._search_at <= now:
-                    self._search_at = None
-                    for place in self._candidates():
-                        self._due.setdefault(place, now)
-                if due := [place for place, moment in self._due.items() if moment <= now]:
-                    for place in due:
-                        del self._due[place]
-                    return due
-                moments = [*self._due.values(), *([] if self._search_at is None else [self._search_at])]
-                self._changed.wait(min(moments) - now if moments else None)
+                    for place in places:
+                        self.waiting.done(place)
 
     def _candidates(self) -> list[Path]:
         folders = folders_of(self._parts.root.path)
         return [folder / name for folder, names in folders for name in names if has_archived_form(name)]
 
     def _is_ready(self, place: Path) -> bool:
-        """Return True if a plain file is a finished movie."""
+        """Return True if a plain file is a finished movie; otherwise it waits on, or is done."""
         settle = self._settings.settle
         try:
-            # the close of the last writer will be noted
-            if self._parts.live.has_writer(place) or os.path.lexists(archived_path(place)):
+            if self._parts.live.has_writer(place):
+                # the close of the last writer will be noted
+                self.waiting.wait_on(place, Why.OPEN, None)
                 return False
             found = place.lstat()
-            if self._failed.get(place) == state_of(found):
+            if os.path.lexists(archived_path(place)) or self._failed.get(place) == state_of(found):
+                self.waiting.done(place)
                 return False
             judged = judge(place, self._lists, settle)
-            if judged.verdict is Verdict.KEEP:
-                self._keep(place, judged.reason)
-            elif judged.verdict is Verdict.WAIT and time.time() - found.st_ctime < settle:
-                self.add(place)
         except FileNotFoundError:
-            self._search_again()
+            self._gone(place)
             return False
         except (CryofsError, OSError) as error:
             self._fail(place, error)
             return False
+        match judged.verdict:
+            case Verdict.KEEP:
+                self._keep(place, judged.reason)
+            case Verdict.KEPT:
+                self.waiting.done(place)
+            case Verdict.WAIT if time.time() - found.st_ctime < settle:
+                self.waiting.wait_on(place, Why.SETTLING, settle)
+            case Verdict.WAIT:
+                self.waiting.wait_on(place, Why.UNFINISHED, None)
         return judged.verdict is Verdict.READY
 
     def _ingest(self, ready: list[Path]) -> None:
@@ -142,11 +121,11 @@ class Ingester:
             self._children = Children(self._parts, self._settings)
         left = set(ready)
         try:
-            with contextlib.closing(self._children.archive(ready, self._check_stop)) as archived:
+            with contextlib.closing(self._children.archive(ready, self.waiting.check_stop)) as archived:
                 for place, error in archived:
                     left.discard(place)
                     self._ended(place, error)
-                    self._check_stop()
+                    self.waiting.check_stop()
         finally:
             for place in left:
                 self.add(place)
@@ -155,24 +134,26 @@ class Ingester:
         match error:
             case None:
                 self._failed.pop(place, None)
+                self.waiting.done(place)
             case ChangedError():
                 self.add(place)
             case FileNotFoundError():
-                self._search_again()
+                self._gone(place)
             case NotSmallerError() | FormatError():
                 self._keep(place, str(error))
             case FullDiskError() | DiedError() | NoProcessError():
                 log.warning("%s: not archived yet (%s)", self._name(place), self._named(str(error)))
-                self.add(place, _RETRY_SECONDS)
+                self.waiting.wait_on(place, Why.RETRY, _RETRY_SECONDS)
             case _:
                 self._fail(place, error)
 
     def _keep(self, place: Path, reason: str) -> None:
         """Record the checksum of a file that stays plain, so that it is not tried again until it changes."""
         try:
-            hashed = hash_file(place, lambda _: self._check_stop())
+            hashed = hash_file(place, lambda _: self.waiting.check_stop())
             with self._parts.names.locked(place):
                 if self._parts.live.has_writer(place) or state_of(place.lstat()) != state_of(hashed.found):
+                    self.add(place)
                     return
                 set_seen(place, hashed.sha256, hashed.found)
         except ChangedError:
@@ -180,26 +161,22 @@ class Ingester:
         except (CryofsError, OSError) as error:
             self._fail(place, error)
         else:
+            self.waiting.done(place)
             log.info("%s: kept plain (%s)", self._name(place), self._named(reason))
 
     def _fail(self, place: Path, error: Exception) -> None:
         if not os.path.lexists(place):
-            # removed, or its folder was renamed
-            self._search_again()
+            self._gone(place)
             return
+        self.waiting.done(place)
         log.warning("%s: not archived (%s)", self._name(place), self._named(str(error)))
         with contextlib.suppress(OSError):
             self._failed[place] = state_of(place.lstat())
 
-    def _search_again(self) -> None:
-        """Look for movies again later, because a folder was renamed."""
-        with self._changed:
-            if self._search_at is None:
-                self._search_at = time.monotonic() + max(self._settings.settle, 1)
-
-    def _check_stop(self) -> None:
-        if self._is_stopped:
-            raise _StoppedError
+    def _gone(self, place: Path) -> None:
+        """Forget a movie that was removed, or search for it again later, because its folder may have been renamed."""
+        self.waiting.done(place)
+        self.waiting.search_again(max(self._settings.settle, 1))
 
     def _name(self, place: Path) -> str:
         return self._parts.root.name_of(place)

@@ -19,7 +19,7 @@ from cryofs.movies.gain_library import GainLibrary
 from cryofs.storage import changes
 from cryofs.storage.atomic_file import regular_file
 from cryofs.storage.byte_source import LocalFile
-from cryofs.storage.checksum_lists import replacing
+from cryofs.storage.checksum_lists import drop_lines
 from cryofs.storage.file_state import FileState, state_of
 from cryofs.vfs.attribute_changes import set_attributes
 from cryofs.vfs.changing import AttributeChange, MountParts
@@ -79,9 +79,7 @@ class MountedMovies:
         archived = archived_path(place)
         # first, because it would be shown once the archived movie is gone
         remove_plain_twin(place)
-        for one in (place, archived):
-            with replacing(one):
-                pass
+        drop_lines(place, archived)
         changes.disk.remove(archived)
 
     def set_attributes(self, place: Path, change: AttributeChange) -> None:

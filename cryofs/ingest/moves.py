@@ -23,7 +23,7 @@ from cryofs.movies.gain_library import GainLibrary, bytes_sha256
 from cryofs.storage import changes
 from cryofs.storage.atomic_file import regular_file, sync_folder, write_file
 from cryofs.storage.byte_source import LocalFile
-from cryofs.storage.checksum_lists import replacing
+from cryofs.storage.checksum_lists import drop_lines, replacing
 from cryofs.storage.journal import FileMark, Line, add_line, replace_line
 from cryofs.system import renaming
 
@@ -107,7 +107,7 @@ class Moves:
         """Rename a file, and remove the file of the other form that the name has; both names are in one folder."""
         folder = name.parent
         line = Line("rename", FileMark.of(name.name, moved.lstat()), FileMark.of(other.name, other.lstat()))
-        _drop_checksums(moved, name, other)
+        drop_lines(moved, name, other)
         add_line(folder, line)
         try:
             changes.disk.move_new(moved, name)
@@ -147,7 +147,7 @@ class Moves:
 
 def _move_plain(path: Path, target: Path, flags: int) -> None:
     """Rename a file in one call."""
-    _drop_checksums(path, target)
+    drop_lines(path, target)
     folder_flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
     with contextlib.ExitStack() as stack:
         folders = []
@@ -155,13 +155,6 @@ def _move_plain(path: Path, target: Path, flags: int) -> None:
             folders.append(os.open(folder, folder_flags))
             stack.callback(os.close, folders[-1])
         changes.disk.move_in(folders[0], path.name, folders[1], target.name, flags)
-
-
-def _drop_checksums(*paths: Path) -> None:
-    """Remove the recorded checksums of files that are about to be replaced, one after the other."""
-    for path in paths:
-        with replacing(path):
-            pass
 
 
 def _check_folders(place: Path, target: Path) -> None:

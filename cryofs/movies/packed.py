@@ -136,13 +136,13 @@ class PackedProvider(Provider[PackedMetadata, PackedIndex]):
     def survey(self, source: ByteSource) -> PackedIndex:
         """Unpack the whole file, on all cores if its format allows it."""
         with ThreadPoolExecutor(usable_cores(), "unpacking") as pool:
-            return make_index(_packing_of(source), source, pool)
+            return make_index(packing_of_file(source), source, pool)
 
     def probe(
         self, source: LocalFile, read_index: Callable[[LocalFile], PackedIndex], options: ShowOptions
     ) -> PackedMetadata:
         """Read the size that the file states, if its format does so reliably."""
-        return PackedMetadata(_packing_of(source).known_size(source))
+        return PackedMetadata(packing_of_file(source).known_size(source))
 
     def needs_survey(self, metadata: PackedMetadata) -> bool:
         """Return True if the file does not state its size."""
@@ -159,7 +159,7 @@ class PackedProvider(Provider[PackedMetadata, PackedIndex]):
     def open(self, path: Path, source: LocalFile, context: OpenContext) -> Movie:
         """Open the file, in a mount as bytes, otherwise as the movie in it."""
         index = context.index(self, source)
-        unpacked = UnpackedSource(source, _packing_of(source), index, context.limited(source))
+        unpacked = UnpackedSource(source, packing_of_file(source), index, context.limited(source))
         if not context.shows_bytes:
             return MrcMovie(path, source=unpacked)
         return UnpackedFile(unpacked, is_random=index.longest_way <= 4 * _UNIT_BYTES)
@@ -179,7 +179,7 @@ class PackedProvider(Provider[PackedMetadata, PackedIndex]):
     def damage(self, path: Path, *, every_frame: bool = False) -> CryofsError | None:
         """Return the reason why a file is not in its format, as far as its start and its stated size show."""
         with LocalFile.open(path) as source:
-            packing = _packing_of(source)
+            packing = packing_of_file(source)
             try:
                 packing.known_size(source)
                 for _ in packing.unpack(source):
@@ -191,7 +191,7 @@ class PackedProvider(Provider[PackedMetadata, PackedIndex]):
     def summarize(self, path: Path) -> Summary | None:
         """Return the report summary from the start of the movie; the packed file is the original."""
         with LocalFile.open(path) as source:
-            packing = _packing_of(source)
+            packing = packing_of_file(source)
             header, found = first_header(packing, source), source.stat
         kind = f"MRC packed by {packing.name}, {{size}}, {header.dtype.name}"
         return Summary(kind, header.shape, found.st_mtime, found.st_size, found.st_size)
@@ -213,22 +213,19 @@ def first_header(packing: Packing, source: LocalFile) -> MrcHeader:
     return mrc.read_header(UnpackedStream(source, packing))
 
 
-def packing_of_file(source: ByteSource, name: str) -> Packing:
-    """Return the format of a packed file by its name, or by its first bytes if a link with another name leads to it.
+def packing_of_file(source: ByteSource, name: str | None = None) -> Packing:
+    """Return the format of a packed file by a name, by default its own, or by its first bytes if a link leads to it.
 
     Raises
     ------
     FormatError
         Neither is that of a packed file.
     """
-    found = packing_of(name) or next((one for one in PACKINGS if source.read(8, 0).startswith(one.magic)), None)
+    shown = Path(source.name).name if name is None else name
+    found = packing_of(shown) or next((one for one in PACKINGS if source.read(8, 0).startswith(one.magic)), None)
     if found is None:
         raise FormatError(f"{source.name}: not a packed movie; rename or remove the file")
     return found
-
-
-def _packing_of(source: ByteSource) -> Packing:
-    return packing_of_file(source, Path(source.name).name)
 
 
 PACKED = PackedProvider()

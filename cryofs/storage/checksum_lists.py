@@ -120,6 +120,13 @@ def _replacing(target: Path, sha256: str | None, lines: Lines) -> Iterator[None]
         yield
 
 
+def drop_lines(*paths: Path) -> None:
+    """Remove the lines of files that are about to be replaced or removed, one after the other."""
+    for path in paths:
+        with replacing(path):
+            pass
+
+
 class ListReader:
     """A reader that caches lists until they change, for runs with many files."""
 

@@ -205,6 +205,11 @@ def _open_file(name: str, folder: int) -> int:
         return os.open(name, _FILE & ~os.O_NONBLOCK, dir_fd=folder)
 
 
+def path_in(folder: int, name: str) -> Path:
+    """Return a path to a file of an open folder, for calls that take no descriptor of one."""
+    return Path(f"/proc/self/fd/{folder}") / name
+
+
 @contextlib.contextmanager
 def _opened(name: str, flags: int, folder: int) -> Iterator[int]:
     descriptor = os.open(name, flags | _FOLDER, dir_fd=folder)

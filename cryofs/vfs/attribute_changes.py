@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from cryofs.storage import changes
+from cryofs.vfs.archive_root import path_in
 from cryofs.vfs.changing import ArchivedMovies, AttributeChange, MountParts
 from cryofs.vfs.name_changes import NameChanges, is_archived, read_only
 from cryofs.vfs.nodes import Node
@@ -48,7 +49,7 @@ class AttributeChanges:
         if not node.is_plain:
             return self._archived.get_extended(place, name)
         with self._parts.root.entry(place) as (folder, entry):
-            return os.getxattr(_path_in(folder, entry), name, follow_symlinks=False)
+            return os.getxattr(path_in(folder, entry), name, follow_symlinks=False)
 
     def list_extended(self, path: str) -> list[str]:
         """Return the names of the attributes `user.*`."""
@@ -58,7 +59,7 @@ class AttributeChanges:
         if not node.is_plain:
             return self._archived.list_extended(place)
         with self._parts.root.entry(place) as (folder, entry):
-            names = os.listxattr(_path_in(folder, entry), follow_symlinks=False)
+            names = os.listxattr(path_in(folder, entry), follow_symlinks=False)
         return [name for name in names if name.startswith(_USER)]
 
     def set_extended(self, path: str, name: str, value: bytes | None, flags: int = 0) -> None:
@@ -72,7 +73,7 @@ class AttributeChanges:
                 self._archived.set_extended(place, name, value, flags)
                 return
             with parts.root.entry(place) as (folder, entry):
-                target = _path_in(folder, entry)
+                target = path_in(folder, entry)
                 if value is None:
                     changes.disk.remove_attribute(target, name)
                 else:
@@ -98,7 +99,7 @@ def _set(folder: int, name: str, change: AttributeChange) -> None:
         changes.disk.set_owner_in(folder, name, _or_same(change.uid), _or_same(change.gid))
     # after the owner, because a change of owner clears bits
     if change.mode is not None:
-        changes.disk.set_mode(_path_in(folder, name), change.mode)
+        changes.disk.set_mode(path_in(folder, name), change.mode)
     if change.atime_ns is not None or change.mtime_ns is not None:
         changes.disk.set_times_in(folder, name, change.atime_ns, change.mtime_ns)
 
@@ -121,7 +122,3 @@ def set_attributes(descriptor: int, change: AttributeChange) -> None:
 
 def _or_same(number: int | None) -> int:
     return -1 if number is None else number
-
-
-def _path_in(folder: int, name: str) -> Path:
-    return Path(f"/proc/self/fd/{folder}") / name

@@ -28,6 +28,7 @@ from cryofs.text import printable
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.attributes import AS_ARCHIVED, Attributes, Ownership
 from cryofs.vfs.change_times import ChangeTimes
+from cryofs.vfs.facts import UnsurveyedError
 from cryofs.vfs.findings import FindingsTable
 from cryofs.vfs.index_db import index_path
 from cryofs.vfs.indexer import Indexer
@@ -40,7 +41,7 @@ from cryofs.vfs.open_files import Bytes, MovieFile, OpenFile
 from cryofs.vfs.opening import Opener
 from cryofs.vfs.page_cache_policy import PageKeeper, Pages
 from cryofs.vfs.preparation import PAUSE_SECONDS, prepare
-from cryofs.vfs.surveys import Surveys, UnsurveyedError
+from cryofs.vfs.surveys import Surveys
 
 # Seconds to wait for background threads at the end; threads that hang end with the process.
 _ENDING_SECONDS = 5.0

@@ -20,10 +20,12 @@ from cryofs.storage.atomic_file import DRAFT_PREFIX
 from cryofs.storage.checksum_lists import LIST_NAME, ListReader
 from cryofs.storage.file_lock import is_left
 from cryofs.system import renaming
+from cryofs.vfs.archive_root import path_in
 from cryofs.vfs.callers import Caller, check_caller, give
 from cryofs.vfs.changing import ArchivedMovies, MountParts
 from cryofs.vfs.leaving_names import HiddenFiles, LeavingNames, is_hidden_name
 from cryofs.vfs.name_policy import refusal
+from cryofs.vfs.new_folders import NewFolders
 from cryofs.vfs.nodes import Node
 
 # Drafts may come into a folder while it is removed.
@@ -72,6 +74,7 @@ class NameChanges:
         os.umask(self._umask)
         self.hidden = HiddenFiles()
         self.leaving = LeavingNames(self._remove_left)
+        self._new_folders = NewFolders(self._root)
 
     def place(self, path: str) -> Path:
         """Return the place of a path in the main view; OSError (EROFS) for a path in another view."""
@@ -123,7 +126,8 @@ class NameChanges:
                 give(folder, place.name, caller)
                 inherited = os.stat(place.name, dir_fd=folder, follow_symlinks=False).st_mode & stat.S_ISGID
                 if mode & self._umask:
-                    changes.disk.set_mode(_path_in(folder, place.name), stat.S_IMODE(mode) | inherited)
+                    changes.disk.set_mode(path_in(folder, place.name), stat.S_IMODE(mode) | inherited)
+            self._new_folders.add(place)
 
     def link_to(self, text: str, path: str, caller: Caller) -> None:
         """Create a symbolic link with this text."""
@@ -163,6 +167,7 @@ class NameChanges:
                     if error.errno != errno.ENOTEMPTY:
                         raise
                 else:
+                    self._new_folders.removed(place)
                     return
             raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
 
@@ -198,13 +203,8 @@ class NameChanges:
         self.sync_place(place)
 
     def sync_place(self, folder: Path) -> None:
-        """Make the names in a folder of the archive durable."""
-        with self._root.folder(folder) as found:
-            descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=found)
-            try:
-                changes.disk.sync(descriptor)
-            finally:
-                os.close(descriptor)
+        """Make the names in a folder of the archive durable, and those of the new folders on the way to it."""
+        self._new_folders.sync(folder)
 
     def drop_checksum(self, place: Path) -> None:
         """Remove the recorded checksum of a file that is about to change."""
@@ -279,8 +279,11 @@ class NameChanges:
                 changes.disk.move_in(folder, place.name, target_folder, target.name, flags)
         if flags == renaming.EXCHANGE:
             self._live.exchanged(place, target)
+            self._new_folders.exchanged(place, target)
         else:
             self._live.moved(place, target)
+            if stat.S_ISDIR(moved.attributes.mode):
+                self._new_folders.moved(place, target)
 
     def _clear(self, place: Path, path: str) -> None:
         """Remove what cryofs keeps in a folder that shows nothing else; OSError (ENOTEMPTY) if it shows something."""
@@ -341,7 +344,3 @@ class NameChanges:
 def _check_whole(node: Node) -> None:
     if node.problem is not None:
         raise DamagedError(node.problem)
-
-
-def _path_in(folder: int, name: str) -> Path:
-    return Path(f"/proc/self/fd/{folder}/{name}")

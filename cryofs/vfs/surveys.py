@@ -26,7 +26,7 @@ from cryofs.storage.file_state import FileState, state_of
 from cryofs.system import deadlines
 from cryofs.vfs.archive_root import Root
 from cryofs.vfs.damage import Damage, is_settled, or_damage
-from cryofs.vfs.facts import Facts, UnsurveyedError
+from cryofs.vfs.facts import Facts
 from cryofs.vfs.index_db import Index
 from cryofs.vfs.io_executor import IoExecutor
 from cryofs.vfs.nodes import Node
@@ -35,8 +35,6 @@ from cryofs.vfs.nodes import Node
 _AT_ONCE = 2
 
 log = logging.getLogger("cryofs")
-
-__all__ = ["LimitedSource", "Surveys", "UnsurveyedError"]
 
 
 class LimitedSource(ByteSource):

@@ -329,9 +329,8 @@ class WritableFileSystem(FileSystem):
     def _opened(self, node: Node, must_be_found: bool) -> tuple[OpenFile, Attributes]:
         """Open a node; archived movies of the main view are shared, so that they can become plain files."""
         kind = node.kind
-        is_movie = isinstance(kind, Provider) and kind.replaces_stored and not node.view.name
-        shown = kind.shown_name(node.path.name) if is_movie and isinstance(kind, Provider) else None
-        if shown is None:
+        shown = kind.shown_name(node.path.name) if isinstance(kind, Provider) and kind.replaces_stored else None
+        if shown is None or node.view.name:
             return super()._opened(node, must_be_found)
         live = self._live.opened(node.path.with_name(shown), lambda: self._opener.open(node, must_be_found))
         return live, live.attributes(node.attributes)
