@@ -280,7 +280,7 @@ def read_record(source: ByteSource) -> Record:
     DamagedError
         The record is missing or damaged, or a newer version of cryofs wrote the file.
     """
-    record = _stored_record(source)
+    record = stored_record(source)
     # those of an adopted movie are those of the TIFF file
     changed = changed_attributes(source) if record.adopted is None else None
     return record if changed is None else with_attributes(record, changed)
@@ -299,7 +299,8 @@ def record_offset(source: ByteSource) -> int:
     return offset
 
 
-def _stored_record(source: ByteSource) -> Record:
+def stored_record(source: ByteSource) -> Record:
+    """Return the record as it was written; errors as of `read_record`."""
     size, name = source.size, source.name
     tail = source.read(min(size, _TAIL_BYTES), max(size - _TAIL_BYTES, 0))
     footer = tail[-_FOOTER.size :]

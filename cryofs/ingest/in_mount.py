@@ -101,7 +101,7 @@ class MountedMovies:
             source, original = movie.source, movie.record.original
             set_attributes(source.descriptor, AttributeChange(uid=change.uid, gid=change.gid))
             changed = changed_by(original, change)
-            is_held = changed == original.attributes or hold(source, changed)
+            is_held = changed == original.attributes or hold(source, original, changed)
         if is_held:
             # open handles show them too
             with self._parts.users(place, None, archived, archived) as users:

@@ -16,7 +16,7 @@ from cryofs.error_hints import reason_of
 from cryofs.errors import ChangedError, CryofsError, DamagedError
 from cryofs.formats.archive_names import original_name
 from cryofs.formats.changed_attributes import CHANGED, ChangedAttributes
-from cryofs.formats.record import Original, encode_record, read_record, record_offset, with_attributes
+from cryofs.formats.record import Original, encode_record, read_record, record_offset, stored_record, with_attributes
 from cryofs.storage import changes
 from cryofs.storage.atomic_file import Draft, draft
 from cryofs.storage.byte_source import LocalFile
@@ -46,18 +46,23 @@ def changed_by(original: Original, change: AttributeChange) -> ChangedAttributes
     return ChangedAttributes(mode, mtime_ns, atime_ns)
 
 
-def hold(source: LocalFile, changed: ChangedAttributes) -> bool:
-    """Let mode and times of an archived movie count from now on; return False if its file cannot hold them."""
+def hold(source: LocalFile, original: Original, changed: ChangedAttributes) -> bool:
+    """Let mode and times of an archived movie count from now on; return False if its file cannot hold them.
+
+    Parameters
+    ----------
+    original : Original
+        The original with the attributes that count so far.
+    """
     try:
         changes.disk.set_attribute(source.descriptor, CHANGED, changed.encode())
     except OSError as error:
         if error.errno not in _NOT_HELD:
             raise
         return False
-    # the archive protects the file as the mount protects the movie
-    mode = _stored_mode(changed)
-    if stat.S_IMODE(os.fstat(source.descriptor).st_mode) != mode:
-        changes.disk.set_mode(source.descriptor, mode)
+    if changed.mode != original.mode:
+        # the archive protects the file as the mount protects the movie
+        changes.disk.set_mode(source.descriptor, _stored_mode(changed.mode))
     return True
 
 
@@ -110,8 +115,9 @@ def recorded_draft(
         A call failed, for example because the owner cannot be kept.
     """
     with LocalFile.open(archived) as source, draft(archived) as made:
-        record = read_record(source)
+        record, mode = read_record(source), stat.S_IMODE(source.stat.st_mode)
         if changed is not None:
+            mode = mode if changed.mode == record.original.mode else _stored_mode(changed.mode)
             record = with_attributes(record, changed)
         end = record_offset(source)
         for offset in range(0, end, _CHUNK):
@@ -119,7 +125,7 @@ def recorded_draft(
             made.write(source.read_exactly(min(_CHUNK, end - offset), offset, source.name))
         made.write(encode_record(record, end))
         made.file.flush()
-        _copy_attributes(source, made, record.original.attributes)
+        _copy_attributes(source, made, mode)
         made.sync()
         with LocalFile(made.file.fileno(), source.name, is_owned=False) as written:
             for offset in range(0, end, _CHUNK):
@@ -154,23 +160,30 @@ def replace_record(made: Draft, source: LocalFile, switch: Callable[[], None]) -
     switch()
 
 
-def _copy_attributes(source: LocalFile, made: Draft, changed: ChangedAttributes) -> None:
+def _copy_attributes(source: LocalFile, made: Draft, mode: int) -> None:
     target = made.file.fileno()
     copy_owner(source.stat, target)
     for name in users_attributes(source.descriptor):
         changes.disk.set_attribute(target, name, os.getxattr(source.descriptor, name))
     # last, because a change of owner clears bits
-    changes.disk.set_mode(target, _stored_mode(changed))
+    changes.disk.set_mode(target, mode)
 
 
-def _stored_mode(changed: ChangedAttributes) -> int:
-    """Return the permissions of the file of an archived movie, which a mount reads as its owner."""
-    return (changed.mode & 0o777) | stat.S_IRUSR
+def _stored_mode(mode: int) -> int:
+    """Return the permissions of the file of a movie with this mode, which a mount of its owner can always read."""
+    return (mode & 0o777) | stat.S_IRUSR
 
 
 def is_changed(archived: Path) -> bool:
-    """Return True if attributes of an archived movie are to be recorded; those of hard links wait until it has one."""
+    """Return True if attributes of an archived movie are to be recorded.
+
+    Those of a file with several names stay as they are, and a new access time alone is not worth a new file.
+    """
     try:
-        return CHANGED in os.listxattr(archived, follow_symlinks=False) and archived.lstat().st_nlink == 1
-    except OSError:
+        if CHANGED not in os.listxattr(archived, follow_symlinks=False):
+            return False
+        with LocalFile.open(archived) as source:
+            now, before = read_record(source).original, stored_record(source).original
+            return source.stat.st_nlink == 1 and (now.mode, now.mtime_ns) != (before.mode, before.mtime_ns)
+    except (CryofsError, OSError):
         return False

@@ -21,6 +21,9 @@ from cryofs.errors import ChangedError, DamagedError
 from cryofs.storage.file_state import FileState, is_open_still, state_of
 from cryofs.storage.followed_content import FollowedContent
 
+# There is no attribute of this name, or the file system has none at all.
+_NO_ATTRIBUTE = (errno.ENODATA, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
+
 
 class ByteSource(ABC):
     """Interface of bytes that can be read at any offset.
@@ -177,7 +180,7 @@ class LocalFile(ByteSource):
         try:
             return self._getxattr(self.descriptor, name)
         except OSError as error:
-            if error.errno in (errno.ENODATA, errno.ENOTSUP):
+            if error.errno in _NO_ATTRIBUTE:
                 return None
             raise
 

@@ -161,6 +161,17 @@ def test_ingest_records_changes(copied: Path, data: bytes) -> None:
         assert content(files, "/X.mrc") == data
 
 
+def test_an_access_time_alone_is_not_worth_a_new_file(copied: Path) -> None:
+    stored = copied / "X.mrc.tif"
+    before = stored.stat()
+    with writable(copied, settle=1000) as files:
+        files.set_attributes("/X.mrc", AttributeChange(atime_ns=77), None)
+    ingested(copied)
+    found = stored.stat()
+    assert (found.st_ino, found.st_mode) == (before.st_ino, before.st_mode)
+    assert seen(copied) == (OLD[0], 77, OLD[2])
+
+
 def test_a_file_that_the_journal_describes_is_not_replaced(copied: Path) -> None:
     stored = copied / "X.mrc.tif"
     with writable(copied, settle=1000) as files:
