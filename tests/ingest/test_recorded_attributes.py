@@ -99,6 +99,16 @@ def test_a_power_cut_while_changes_are_recorded_leaves_the_movie(copied: Path, d
     assert len(found) > 3
 
 
+def test_fsync_makes_a_change_durable(copied: Path) -> None:
+    with writable(copied, settle=1000) as files:
+        handle = files.open("/X.mrc")
+        files.set_attributes("/X.mrc", CHANGE, handle)
+        with recorded(copied) as recorder:
+            files.sync(handle)
+        files.release(handle)
+    assert [name for name, _ in recorder.steps] == ["sync X.mrc.tif"]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_records_of_all_versions_are_written_again(tmp_path: Path, name: str) -> None:
     stored = Path(shutil.copy(RECORDS / name, tmp_path / "X.mrc.tif"))
