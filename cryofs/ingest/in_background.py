@@ -57,6 +57,10 @@ class Ingester:
         if has_archived_form(place.name):
             self.waiting.put(place, self._settings.settle)
 
+    def is_busy(self) -> bool:
+        """Return True while movies are archived."""
+        return any(movie.why is Why.INGESTING for movie in self.waiting.snapshot().values())
+
     def stop(self) -> None:
         """End the thread and the child processes; a step that is under way is completed."""
         self.waiting.stop()

@@ -5,14 +5,16 @@ Threads: safe to call from any thread. A thaw decodes before it locks the name, 
 
 import contextlib
 import os
-import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cryofs.config.settings import Settings
+from cryofs.errors import ChangedError
 from cryofs.formats.archive_names import archived_path
 from cryofs.ingest.in_background import Ingester
 from cryofs.ingest.moves import Moves
+from cryofs.ingest.record_attributes import changed_by, hold, recorded_draft, replace_record
+from cryofs.ingest.recording import Recording
 from cryofs.ingest.thaw import check_changeable, original_draft, remove_plain_twin, replace_by_original
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain_library import GainLibrary
@@ -20,6 +22,7 @@ from cryofs.storage import changes
 from cryofs.storage.atomic_file import regular_file
 from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.checksum_lists import drop_lines
+from cryofs.storage.extended_attributes import users_attributes
 from cryofs.storage.file_state import FileState, state_of
 from cryofs.vfs.attribute_changes import set_attributes
 from cryofs.vfs.changing import AttributeChange, MountParts
@@ -36,6 +39,7 @@ class MountedMovies:
         # one thaw of a name at a time; taken before the lock of the name, never after it
         self._thawing = NameLocks()
         self._ingester = Ingester(parts, settings)
+        self._recording = Recording(parts, settings.settle, self._ingester.is_busy)
         self._moves = Moves(parts.root.path, self._gains, self._thaw_locked)
 
     def check_removable(self, place: Path) -> None:
@@ -49,13 +53,17 @@ class MountedMovies:
             state = _state(place)
             if state is None:
                 return
-            with (
-                original_draft(place, self._gains, self._pool, empty=empty) as draft,
-                self._parts.names.locked(place),
-            ):
-                # otherwise removed or renamed in the meantime, and the caller looks again
+            try:
+                with (
+                    original_draft(place, self._gains, self._pool, empty=empty) as draft,
+                    self._parts.names.locked(place),
+                ):
+                    # otherwise removed, renamed or changed in the meantime, and the caller looks again
+                    if _state(place) == state:
+                        self._replace_by(draft, place)
+            except ChangedError:
                 if _state(place) == state:
-                    self._replace_by(draft, place)
+                    raise
 
     def _thaw_locked(self, place: Path) -> None:
         """Replace the archived movie of a name that the caller has locked."""
@@ -83,18 +91,34 @@ class MountedMovies:
         changes.disk.remove(archived)
 
     def set_attributes(self, place: Path, change: AttributeChange) -> None:
-        """Set attributes; mode and times take a thaw, because they are in the record."""
-        with ArchivedMovie(archived_path(place), self._gains) as movie:
+        """Set attributes. Owner and group are those of the archived file; mode and times are recorded later."""
+        archived = archived_path(place)
+        if change.mtime_ns is not None:
+            # it does not count because it has the recorded time
+            remove_plain_twin(place)
+        with ArchivedMovie(archived, self._gains) as movie:
             check_changeable(movie, place)
-            # a change of owner clears these bits
-            has_bits = bool(movie.record.original.mode & (stat.S_ISUID | stat.S_ISGID))
-            if not has_bits and change == AttributeChange(uid=change.uid, gid=change.gid):
-                set_attributes(movie.source.descriptor, change)
-                return
-        self._thaw_locked(place)
-        with LocalFile.open(place) as file:
-            set_attributes(file.descriptor, change)
-        self._ingester.add(place)
+            source, original = movie.source, movie.record.original
+            set_attributes(source.descriptor, AttributeChange(uid=change.uid, gid=change.gid))
+            changed = changed_by(original, change)
+            is_held = changed == original.attributes or hold(source, original, changed)
+        if is_held:
+            # open handles show them too
+            with self._parts.users(place, None, archived, archived) as users:
+                users.switch()
+            self._recording.add(archived)
+        else:
+            with (
+                recorded_draft(archived, changed) as (made, source),
+                self._parts.users(place, None, made.path, archived) as users,
+            ):
+                replace_record(made, source, users.switch)
+
+    def sync(self, place: Path) -> None:
+        """Make the attributes of the movie of a name durable."""
+        # otherwise it is a plain file by now, which is durable
+        with contextlib.suppress(FileNotFoundError), LocalFile.open(archived_path(place)) as source:
+            changes.disk.sync(source.descriptor)
 
     def set_extended(self, place: Path, name: str, value: bytes | None, flags: int) -> None:
         """Set or remove an attribute `user.*`, which the archived movie has in place of its original."""
@@ -110,8 +134,8 @@ class MountedMovies:
 
     def list_extended(self, place: Path) -> list[str]:
         """Return the names of the attributes `user.*`."""
-        names = os.listxattr(archived_path(place), follow_symlinks=False)
-        return [name for name in names if name.startswith("user.")]
+        with LocalFile.open(archived_path(place)) as source:
+            return users_attributes(source.descriptor)
 
     def plain_closed(self, place: Path) -> None:
         """Note that a plain file may be a finished movie."""
@@ -119,6 +143,7 @@ class MountedMovies:
 
     def stop(self) -> None:
         """Stop the threads and child processes."""
+        self._recording.stop()
         self._ingester.stop()
         with contextlib.suppress(RuntimeError):
             self._pool.shutdown(wait=False, cancel_futures=True)

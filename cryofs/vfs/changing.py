@@ -82,6 +82,9 @@ class ArchivedMovies(Protocol):
     def set_attributes(self, place: Path, change: AttributeChange) -> None:
         """Set attributes that readers see of an archived movie from now on. Called with the name locked."""
 
+    def sync(self, place: Path) -> None:
+        """Make the attributes of the archived movie of a name durable, if it has one."""
+
     def set_extended(self, place: Path, name: str, value: bytes | None, flags: int) -> None:
         """Set (`flags` as of setxattr(2)) or remove (None) an attribute `user.*`. Called with the name locked."""
 
@@ -123,6 +126,9 @@ class ReadOnlyMovies:
     def set_attributes(self, place: Path, change: AttributeChange) -> None:
         """Refuse."""
         raise _read_only(place)
+
+    def sync(self, place: Path) -> None:
+        """Do nothing: attributes do not change."""
 
     def set_extended(self, place: Path, name: str, value: bytes | None, flags: int) -> None:
         """Refuse."""

@@ -208,6 +208,9 @@ class WritableFileSystem(FileSystem):
         """Make a file, and its name if it is new, durable."""
         opened = self._written.get(handle)
         if opened is None:
+            live = self._open[handle][1]
+            if isinstance(live, LiveFile) and live.place is not None:
+                self._archived.sync(live.place)
             return
         if opened.writer is None:
             if isinstance(file := opened.live.file, PlainFile):
