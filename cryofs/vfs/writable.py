@@ -207,21 +207,26 @@ class WritableFileSystem(FileSystem):
     def sync(self, handle: int) -> None:
         """Make a file, and its name if it is new, durable."""
         opened = self._written.get(handle)
-        if opened is None:
-            live = self._open[handle][1]
-            if isinstance(live, LiveFile) and live.place is not None:
-                self._archived.sync(live.place)
-            return
-        if opened.writer is None:
-            if isinstance(file := opened.live.file, PlainFile):
-                changes.disk.sync(file.descriptor)
+        if opened is None or opened.writer is None:
+            self._sync_read(self._open[handle][1] if opened is None else opened.live)
         else:
             changes.disk.sync(opened.writer)
             opened.is_dirty = False
+        if opened is None:
+            return
         place = opened.live.place
         if opened.live.has_new_name and place is not None:
             self.names.sync_place(place.parent)
             opened.live.has_new_name = False
+
+    def _sync_read(self, live: OpenFile) -> None:
+        """Make durable what others have changed of a file that is open for reading."""
+        if not isinstance(live, LiveFile):
+            return
+        if isinstance(file := live.file, PlainFile):
+            changes.disk.sync(file.descriptor)
+        elif live.place is not None:
+            self._archived.sync(live.place)
 
     def flush(self, handle: int) -> None:
         """Make what a handle has written durable if closing files does; called at each close of a copy of it."""

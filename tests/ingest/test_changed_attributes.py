@@ -283,3 +283,23 @@ def test_a_plain_movie_brings_none_of_them(copied: Path, made: Path) -> None:
     ingested(copied)
     assert os.listxattr(copied / "N.mrc.tif") == []
     assert seen(copied, "N.mrc")[::2] == OLD[::2]
+
+
+@pytest.mark.parametrize(("seconds", "reads"), [(0, 1), (1000, 2)])
+def test_a_record_is_kept_once_a_further_change_would_move_the_ctime(
+    copied: Path, monkeypatch: pytest.MonkeyPatch, seconds: int, reads: int
+) -> None:
+    """Kernels before Linux 6.13 give changes within some milliseconds the same ctime."""
+    monkeypatch.setattr("cryofs.vfs.metadata_cache._TICK_SECONDS", seconds)
+    monkeypatch.setattr("cryofs.vfs.indexer.Indexer.start", lambda self: None)
+    found = []
+
+    def count(source: LocalFile) -> Any:
+        found.append(source.name)
+        return read_record(source)
+
+    monkeypatch.setattr("cryofs.movies.archived.read_record", count)
+    with serving(copied) as files:
+        for _ in range(2):
+            files.attributes("/X.mrc")
+    assert len(found) == reads
