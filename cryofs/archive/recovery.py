@@ -16,6 +16,8 @@ from cryofs.errors import ChangedError
 from cryofs.formats.archive_names import archived_name
 from cryofs.storage import atomic_file
 from cryofs.storage.atomic_file import DRAFT_PREFIX, regular_file, sync_folder
+from cryofs.storage.checksum_lists import LIST_NAME
+from cryofs.storage.file_lock import is_lock_of, remove_left
 from cryofs.storage.folders import folders_of
 from cryofs.storage.hidden_files import HIDDEN_PREFIX, name_of_hidden, put_back, restore, restore_beside
 from cryofs.storage.journal import JOURNAL_NAME, Line, read_journal, remove_bad_lines, replace_line
@@ -45,7 +47,7 @@ def recover(archive: Path, report: Report) -> None:
 
 
 def recover_folder(folder: Path, report: Report) -> None:
-    """Recover a folder, and remove its stale drafts; errors and `report` are those of `recover`."""
+    """Recover a folder, and remove its stale drafts and locks; errors and `report` are those of `recover`."""
     journal = read_journal(folder)
     for number, _ in journal.bad:
         report(f"{folder / JOURNAL_NAME}, line {number}: invalid and removed; run cryofs verify {folder}")
@@ -58,11 +60,14 @@ def recover_folder(folder: Path, report: Report) -> None:
     for name in sorted(os.listdir(folder)):
         if name.startswith(HIDDEN_PREFIX) and name not in named:
             report(_restore_orphan(folder / name))
+        elif is_lock_of(name, JOURNAL_NAME, LIST_NAME):
+            remove_left(folder / name)
     atomic_file.remove_stale_drafts(folder)
 
 
 def _is_left(name: str) -> bool:
-    return name == JOURNAL_NAME or name.startswith((HIDDEN_PREFIX, DRAFT_PREFIX))
+    is_lock = is_lock_of(name, JOURNAL_NAME, LIST_NAME)
+    return name == JOURNAL_NAME or name.startswith((HIDDEN_PREFIX, DRAFT_PREFIX)) or is_lock
 
 
 def _recover_line(folder: Path, line: Line) -> str | None:

@@ -21,6 +21,8 @@ ATTRIBUTE_PREFIX = extended_attributes.OWN
 FACTS_ATTRIBUTE = ATTRIBUTE_PREFIX + "facts"
 # the process of the mount, also while the archive is being loaded
 PROCESS_ATTRIBUTE = ATTRIBUTE_PREFIX + "process"
+# setting it asks a writable mount to begin at once with movies that wait for a time to pass
+SETTLE_ATTRIBUTE = ATTRIBUTE_PREFIX + "settle_now"
 # Even a busy mount responds within milliseconds, because queries do not wait for decodes.
 ANSWER_SECONDS = 5.0
 # Errors of a stale mount, and of a request that was pending when its process was killed.

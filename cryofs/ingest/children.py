@@ -18,6 +18,7 @@ from cryofs.ingest.draft import DraftOptions, MakeDrafts, Ready
 from cryofs.ingest.in_background import outside
 from cryofs.ingest.publish import publish
 from cryofs.storage.atomic_file import remove_stale_drafts
+from cryofs.text import percent
 from cryofs.vfs.changing import MountParts
 
 # Added to the nice value of children, so that programs go first.
@@ -43,14 +44,20 @@ class NiceDrafts:
 class Children:
     """Maker of archived movies; one thread uses it.
 
+    Parameters
+    ----------
+    on_archived : callable
+        Called with the place of each archived movie, its original and its stored size.
+
     Raises
     ------
     GainError
         The gain reference of the settings is not valid.
     """
 
-    def __init__(self, parts: MountParts, settings: Settings):
+    def __init__(self, parts: MountParts, settings: Settings, on_archived: Callable[[Path, int, int], None]):
         self._parts = parts
+        self._on_archived = on_archived
         self._root = parts.root.path
         self._jobs = settings.ingest_jobs
         if settings.gain not in ("auto", "none"):
@@ -101,7 +108,7 @@ class Children:
         place, name = made.plain, self._parts.root.name_of(made.plain)
         try:
             with (
-                self._parts.names.locked(place),
+                self._parts.names.changing(place),
                 self._parts.users(place, made.state, made.draft, made.target) as users,
             ):
                 publish(made, users)
@@ -109,7 +116,9 @@ class Children:
             return error
         finally:
             made.discard()
-        log.info("%s: archived (%d bytes stored as %d)", name, made.state.size, made.stored_bytes)
+        self._on_archived(place, made.state.size, made.stored_bytes)
+        ratio = percent(made.stored_bytes / made.state.size)
+        log.info("%s: archived (%d bytes stored as %d, %s)", name, made.state.size, made.stored_bytes, ratio)
         return None
 
 

@@ -7,11 +7,13 @@ import contextlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from cryofs.config.settings import Settings
 from cryofs.errors import ChangedError
 from cryofs.formats.archive_names import archived_path
 from cryofs.ingest.in_background import Ingester
+from cryofs.ingest.left_step import end_left_step
 from cryofs.ingest.moves import Moves
 from cryofs.ingest.record_attributes import changed_by, hold, recorded_draft, replace_record
 from cryofs.ingest.recording import Recording
@@ -38,6 +40,7 @@ class MountedMovies:
         self._pool = ThreadPoolExecutor(settings.jobs, "thaw")
         # one thaw of a name at a time; taken before the lock of the name, never after it
         self._thawing = NameLocks()
+        parts.names.settle = self._end_left_step
         self._ingester = Ingester(parts, settings)
         self._recording = Recording(parts, settings.settle, self._ingester.is_busy)
         self._moves = Moves(parts.root.path, self._gains, self._thaw_locked)
@@ -56,7 +59,7 @@ class MountedMovies:
             try:
                 with (
                     original_draft(place, self._gains, self._pool, empty=empty) as draft,
-                    self._parts.names.locked(place),
+                    self._parts.names.changing(place),
                 ):
                     # otherwise removed, renamed or changed in the meantime, and the caller looks again
                     if _state(place) == state:
@@ -73,6 +76,10 @@ class MountedMovies:
     def _replace_by(self, draft: Path, place: Path) -> None:
         with self._parts.users(place, None, draft, place) as users:
             replace_by_original(draft, place, users)
+
+    def _end_left_step(self, place: Path) -> None:
+        with self._parts.users(place, None) as users:
+            end_left_step(place, users)
 
     def move(self, place: Path, target: Path, flags: int) -> None:
         """Rename where the source or the target is an archived movie."""
@@ -104,7 +111,7 @@ class MountedMovies:
             is_held = changed == original.attributes or hold(source, original, changed)
         if is_held:
             # open handles show them too
-            with self._parts.users(place, None, archived, archived) as users:
+            with self._parts.users(place, None) as users:
                 users.switch()
             self._recording.add(archived)
         else:
@@ -140,6 +147,14 @@ class MountedMovies:
     def plain_closed(self, place: Path) -> None:
         """Note that a plain file may be a finished movie."""
         self._ingester.add(place)
+
+    def settle_now(self) -> None:
+        """Look at once at the plain movies that wait for a time to pass, except for those that settle."""
+        self._ingester.settle_now()
+
+    def facts(self) -> dict[str, Any]:
+        """Return figures of what becomes of plain movies."""
+        return self._ingester.facts()
 
     def stop(self) -> None:
         """Stop the threads and child processes."""

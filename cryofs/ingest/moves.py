@@ -6,12 +6,13 @@ first. The calls of each case are listed in docs/concurrency.md.
 
 import contextlib
 import errno
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 from cryofs.error_hints import explain
-from cryofs.errors import GainError
+from cryofs.errors import CryofsError, GainError
 from cryofs.formats.archive_names import (
     archived_path,
     has_archived_form,
@@ -26,6 +27,8 @@ from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.checksum_lists import drop_lines, replacing
 from cryofs.storage.journal import FileMark, Line, add_line, replace_line
 from cryofs.system import renaming
+
+log = logging.getLogger("cryofs")
 
 
 class Moves:
@@ -104,7 +107,11 @@ class Moves:
 
     @staticmethod
     def _replace(moved: Path, name: Path, other: Path) -> None:
-        """Rename a file, and remove the file of the other form that the name has; both names are in one folder."""
+        """Rename a file, and remove the file of the other form that the name has; both names are in one folder.
+
+        If a call fails after the rename, the rename is undone. If that fails too, the file keeps its new name, which
+        the journal gives it, and the next change of the name, or a recovery, does the rest.
+        """
         folder = name.parent
         line = Line("rename", FileMark.of(name.name, moved.lstat()), FileMark.of(other.name, other.lstat()))
         drop_lines(moved, name, other)
@@ -114,12 +121,21 @@ class Moves:
         except OSError:
             replace_line(folder, line, None)
             raise
-        sync_folder(folder)
-        if moved.parent != folder:
-            sync_folder(moved.parent)
-        changes.disk.remove(other)
-        sync_folder(folder)
-        replace_line(folder, line, None)
+        try:
+            sync_folder(folder)
+            if moved.parent != folder:
+                sync_folder(moved.parent)
+            changes.disk.remove(other)
+        except OSError as error:
+            if _is_undone(moved, name, line):
+                raise
+            log.error("%s: renamed, but %s is still there (%s)", name.name, other.name, explain(error))
+            return
+        try:
+            sync_folder(folder)
+            replace_line(folder, line, None)
+        except (CryofsError, OSError) as error:
+            log.error("%s: renamed, but the change may not be durable (%s)", name.name, error)
 
     def _provide_gain(self, place: Path, folder: Path) -> None:
         """Make the gain reference of an archived movie findable from a folder of the archive, durably."""
@@ -143,6 +159,20 @@ class Moves:
     def _find(self, gain: Gain, folder: Path) -> Path | None:
         """Return the gain reference that movies in a folder find, or None."""
         return next((path for path in self._gains.paths(folder) if self._gains.sha256(path) == gain.sha256), None)
+
+
+def _is_undone(moved: Path, name: Path, line: Line) -> bool:
+    """Undo the rename of a step, and return whether that is done."""
+    try:
+        changes.disk.move_new(name, moved)
+        for folder in {moved.parent, name.parent}:
+            sync_folder(folder)
+    except OSError:
+        return not os.path.lexists(name)
+    # without its line the file would not differ from a restored backup; with it, a recovery finds no step
+    with contextlib.suppress(CryofsError, OSError):
+        replace_line(name.parent, line, None)
+    return True
 
 
 def _move_plain(path: Path, target: Path, flags: int) -> None:

@@ -102,7 +102,7 @@ class Recording:
         parts, place = self._parts, archived.with_name(original_name(archived.name) or archived.name)
         with (
             recorded_draft(archived, check=self._waiting.check_stop) as (made, source),
-            parts.names.locked(place),
+            parts.names.changing(place),
             parts.users(place, None, made.path, archived) as users,
         ):
             replace_record(made, source, users.switch)

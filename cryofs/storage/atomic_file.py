@@ -93,8 +93,10 @@ def draft(target: Path) -> Iterator[Draft]:
         with made.file:
             yield made
     finally:
-        changes.disk.remove(made.path, missing_ok=True)
-        forget(made.path)
+        try:
+            changes.disk.remove(made.path, missing_ok=True)
+        finally:
+            forget(made.path)
 
 
 def draft_path(target: Path) -> Path:

@@ -54,10 +54,23 @@ def locked(target: Path) -> Iterator[Callable[[], None]]:
         ownership.release(name)
 
 
+def is_lock_of(name: str, *targets: str) -> bool:
+    """Return True if a name is that of a lock of one of some files, or of such a lock that was about to be removed."""
+    return any(f"{name}-".startswith(f"{target}{LOCK_SUFFIX}-") for target in targets)
+
+
 def is_left(lock: Path) -> bool:
-    """Return True if a file is a lock of a process that has ended."""
-    owner = _owner(lock) if lock.name.endswith(LOCK_SUFFIX) else None
-    return owner is not None and ownership.has_ended(owner) is True
+    """Return True if a lock belongs to a process that has ended."""
+    _, _, remover = lock.name.partition(f"{LOCK_SUFFIX}-")
+    found = _state(lock)
+    return found is not None and _is_left(remover or found[2], found)
+
+
+def remove_left(lock: Path) -> None:
+    """Remove a lock of a process that has ended, unless another process takes it meanwhile."""
+    found = _state(lock)
+    if found is not None and is_left(lock):
+        _break(lock, found)
 
 
 def _create(path: Path, name: str) -> None:
@@ -85,6 +98,12 @@ def _create(path: Path, name: str) -> None:
             changes.disk.remove(path, missing_ok=True)
             raise
         return
+
+
+def _is_left(owner: str, found: tuple[int, int, str]) -> bool:
+    """Return True if the owner has ended, or was killed before it wrote its name."""
+    ended = ownership.has_ended(owner)
+    return bool(ended) if owner else not 0 <= time.time() - found[1] / 1e9 < _PATIENCE_EMPTY
 
 
 def _state(path: Path) -> tuple[int, int, str] | None:

@@ -32,7 +32,7 @@ class AttributeChanges:
             return
         place, parts = self._names.place(path), self._parts
         self._names.leaving.settle(place)
-        with parts.names.locked(place):
+        with parts.names.changing(place):
             node = self._changeable(path, place)
             if not node.is_plain:
                 self._archived.set_attributes(place, change)
@@ -66,7 +66,7 @@ class AttributeChanges:
         if not is_users(name):
             raise OSError(errno.EOPNOTSUPP, "attribute namespace not supported", path)
         place, parts = self._names.place(path), self._parts
-        with parts.names.locked(place):
+        with parts.names.changing(place):
             node = self._changeable(path, place)
             if not node.is_plain:
                 self._archived.set_extended(place, name, value, flags)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from cryofs.storage.file_state import FileState
 from cryofs.storage.steps import Users
@@ -100,6 +100,15 @@ class ArchivedMovies(Protocol):
         Such a file may be a finished movie. Called with no lock of the name; returns at once.
         """
 
+    def settle_now(self) -> None:
+        """Begin at once with plain movies that wait for a time to pass, except for those that settle; returns at once.
+
+        These are movies that wait for others to share a gain reference with, and those that are to be tried again.
+        """
+
+    def facts(self) -> dict[str, Any]:
+        """Return figures of what becomes of plain movies, for the figures of the mount; empty if they stay plain."""
+
     def stop(self) -> None:
         """Stop all threads and child processes; the mount is gone, and its process ends."""
 
@@ -145,12 +154,40 @@ class ReadOnlyMovies:
     def plain_closed(self, place: Path) -> None:
         """Do nothing: files stay plain."""
 
+    def settle_now(self) -> None:
+        """Do nothing: files stay plain."""
+
+    def facts(self) -> dict[str, Any]:
+        """Return no figures."""
+        return {}
+
     def stop(self) -> None:
         """Do nothing: there are no threads."""
 
 
 def _read_only(place: Path) -> OSError:
     return OSError(errno.EROFS, "archived movies cannot be changed through this mount", place.name)
+
+
+class UsersOfStep(Protocol):
+    """Makes the context of a step about a name, which the caller has locked."""
+
+    def __call__(
+        self, place: Path, state: FileState | None, draft: Path | None = None, target: Path | None = None
+    ) -> AbstractContextManager[Users]:
+        """Return a context with the `Users` for `cryofs.storage.steps.replace_twin`.
+
+        They know all users of the file, refuse if it has a writer or another state than `state`, and switch its open
+        handles to the file that the name shows then.
+
+        Parameters
+        ----------
+        state : FileState or None
+            None for an archived movie, whose bytes never change.
+        draft, target : Path or None
+            File that the step gives the name `target`, plain or archived, and that is shown from then on. It keeps the
+            inode number of the file that it replaces.
+        """
 
 
 @dataclass(frozen=True)
@@ -166,13 +203,9 @@ class MountParts:
     live : LiveFiles
         Open files by place; `live.has_writer(place)` with the name locked.
     names : NameLocks
-        `names.locked(place)` excludes opens, writers and changes of a name; hold it for the replacement only.
+        `names.changing(place)` excludes opens, writers and changes of a name; hold it for the replacement only.
     users : callable
-        `users(place, state, draft, target)` is a context of a step that gives a draft the name `target`, of one of the
-        two forms, which `place` shows from then on. It yields the `Users` for `cryofs.storage.steps.replace_twin`: they
-        know all users of the file, refuse if the file at `place` has a writer or another state than `state` (None: of
-        an archived movie, whose bytes never change), and switch its open handles to the new file, which keeps the
-        inode number. The caller has locked the name.
+        Returns the context of a step about a name; see `UsersOfStep`.
     """
 
     archive: Path
@@ -180,7 +213,7 @@ class MountParts:
     tree: Tree
     live: LiveFiles
     names: NameLocks
-    users: Callable[[Path, FileState | None, Path, Path], AbstractContextManager[Users]]
+    users: UsersOfStep
 
 
 MakeArchivedMovies = Callable[[MountParts], ArchivedMovies]

@@ -54,10 +54,11 @@ class KeptInodes:
 
         def done() -> None:
             nonlocal is_done
-            with self._lock:
-                # first, so that a look-up that found the old file, and shows its number only now, is repeated
-                self._exchanges += 1
-                self._show(old, number)
+            if not is_done:
+                with self._lock:
+                    # first, so that a look-up that found the old file, and shows its number only now, is repeated
+                    self._exchanges += 1
+                    self._show(old, number)
             is_done = True
 
         with self._lock:

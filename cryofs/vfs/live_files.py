@@ -45,7 +45,7 @@ class LiveFile:
     writers : int
         Handles that may write.
     has_new_name : bool
-        Whether its name was created since the folder was last synced by one of its handles.
+        Whether it got its name since the folder was last synced by one of its handles.
     is_closed : bool
         Whether the last handle was released; set by `LiveFiles`.
     """
@@ -151,6 +151,11 @@ class LiveFiles:
         live = self.find(place)
         return live is not None and live.writers > 0
 
+    def written(self) -> list[Path]:
+        """Return the places of files with a handle that may write; those that lost their names are left out."""
+        with self._lock:
+            return [place for place, live in self._files.items() if live.writers > 0]
+
     def opened(self, place: Path, make: Callable[[], OpenFile]) -> LiveFile:
         """Return the open file of a name with one handle more; `make` opens it if it is not open yet."""
         with self._lock:
@@ -171,6 +176,7 @@ class LiveFiles:
             for old in self._at_or_below(place):
                 live = self._files.pop(old)
                 live.place = target.joinpath(*old.parts[len(place.parts) :])
+                live.has_new_name = True
                 self._files[live.place] = live
 
     def exchanged(self, place: Path, other: Path) -> None:
@@ -180,6 +186,7 @@ class LiveFiles:
             moved += [(self._files.pop(old), place, old, other) for old in self._at_or_below(other)]
             for live, new, old, top in moved:
                 live.place = new.joinpath(*old.parts[len(top.parts) :])
+                live.has_new_name = True
                 self._files[live.place] = live
 
     def removed(self, place: Path) -> None:

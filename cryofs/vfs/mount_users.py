@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from cryofs.errors import ChangedError
+from cryofs.errors import ChangedError, CryofsError
 from cryofs.storage.file_state import FileState, state_of
 from cryofs.storage.steps import Use, Users
 from cryofs.vfs.attributes import Attributes
@@ -19,9 +19,15 @@ from cryofs.vfs.opening import Opener
 
 @contextlib.contextmanager
 def users_of_step(
-    tree: Tree, live: LiveFiles, opener: Opener, place: Path, state: FileState | None, draft: Path, target: Path
+    tree: Tree,
+    live: LiveFiles,
+    opener: Opener,
+    place: Path,
+    state: FileState | None,
+    draft: Path | None = None,
+    target: Path | None = None,
 ) -> Iterator[Users]:
-    """Yield the users of a file during the step that replaces it; see `cryofs.vfs.changing.MountParts.users`."""
+    """Yield the users of a file during a step; see `cryofs.vfs.changing.UsersOfStep`."""
 
     def node() -> Node:
         if (found := tree.node(place, tree.main)) is None:
@@ -32,9 +38,18 @@ def users_of_step(
         found = node()
         return opener.open(found, must_be_found=False), found.attributes
 
+    if draft is None or target is None:
+        yield MountUsers(live, place, state, open_it, lambda: None)
+        return
     new = tree.entries.own_inode(place, target, draft.lstat())
     with tree.inodes.replacing(node().attributes.inode, new) as done:
-        yield MountUsers(live, place, state, open_it, done)
+        try:
+            yield MountUsers(live, place, state, open_it, done)
+        finally:
+            # a call that fails later leaves the new file with the name
+            with contextlib.suppress(CryofsError, OSError):
+                if node().attributes.inode == new:
+                    done()
 
 
 class MountUsers:

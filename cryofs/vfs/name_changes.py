@@ -18,7 +18,8 @@ from cryofs.movies.provider import Provider
 from cryofs.storage import changes
 from cryofs.storage.atomic_file import DRAFT_PREFIX
 from cryofs.storage.checksum_lists import LIST_NAME, ListReader
-from cryofs.storage.file_lock import is_left
+from cryofs.storage.file_lock import is_left, is_lock_of
+from cryofs.storage.journal import JOURNAL_NAME
 from cryofs.system import renaming
 from cryofs.vfs.archive_root import path_in
 from cryofs.vfs.callers import Caller, check_caller, give
@@ -119,7 +120,7 @@ class NameChanges:
         place = self.new_place(path)
         check_caller(caller)
         self.leaving.settle(place)
-        with self._names.locked(place), self._root.above(place) as folder:
+        with self._names.changing(place), self._root.above(place) as folder:
             self._check_free(place, path)
             changes.disk.make_folder_in(folder, place.name, stat.S_IMODE(mode))
             with self._undone(lambda: changes.disk.remove_folder_in(folder, place.name)):
@@ -134,7 +135,7 @@ class NameChanges:
         place = self.new_place(path)
         check_caller(caller)
         self.leaving.settle(place)
-        with self._names.locked(place), self._root.above(place) as folder:
+        with self._names.changing(place), self._root.above(place) as folder:
             self._check_free(place, path)
             changes.disk.link_to_in(text, folder, place.name)
             with self._undone(lambda: changes.disk.remove_in(folder, place.name)):
@@ -146,7 +147,7 @@ class NameChanges:
             return
         place = self.place(path)
         self.leaving.settle(place)
-        with self._names.locked(place):
+        with self._names.changing(place):
             node = self._tree.found(path)
             if node is None and self._tree.removed.has_vanished(place):
                 return
@@ -157,7 +158,7 @@ class NameChanges:
         """Remove a folder that shows no names except removed and derived ones."""
         place = self.place(path)
         self.leaving.settle_in(place)
-        with self._names.locked(place), self._root.above(place) as folder:
+        with self._names.changing(place), self._root.above(place) as folder:
             for _ in range(_ATTEMPTS):
                 self._clear(place, path)
                 try:
@@ -187,7 +188,7 @@ class NameChanges:
         if is_folder:
             self.leaving.settle_below(place)
             self.leaving.settle_below(target)
-        with self._names.all_locked() if is_folder else self._names.locked(place, target):
+        with self._names.all_locked() if is_folder else self._names.changing(place, target):
             self._move((path, place), (target_path, target), flags)
         self._forget(path)
         self._forget(target_path)
@@ -228,7 +229,7 @@ class NameChanges:
     def _remove_left(self, place: Path) -> None:
         """Remove a name whose file libfuse has hidden."""
         path = "/" + "/".join(self._root.below(place))
-        with self._names.locked(place), contextlib.suppress(FileNotFoundError):
+        with self._names.changing(place), contextlib.suppress(FileNotFoundError):
             self._remove(place, self._tree.lookup(path))
         self._forget(path)
 
@@ -291,7 +292,8 @@ class NameChanges:
         not_empty = OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
         for name in names:
             if is_own_name(name):
-                if not (name == LIST_NAME or name.startswith(DRAFT_PREFIX) or is_left(place / name)):
+                is_left_lock = is_lock_of(name, JOURNAL_NAME, LIST_NAME) and is_left(place / name)
+                if not (name == LIST_NAME or name.startswith(DRAFT_PREFIX) or is_left_lock):
                     log.warning("%s: not removed, because %s is in use", path, name)
                     raise not_empty
             elif self._tree.found(f"{path}/{name}") is not None or not self._is_hidden_reference(place / name):

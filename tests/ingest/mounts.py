@@ -11,7 +11,9 @@ import pytest
 from cryofs.archive.recovery import recover
 from cryofs.config.settings import Settings
 from cryofs.errors import CryofsError
+from cryofs.ingest.draft import DraftOptions, MakeDrafts
 from cryofs.ingest.mounting import archived_movies
+from cryofs.ingest.publish import publish
 from cryofs.storage import changes
 from cryofs.storage.atomic_file import DRAFT_PREFIX
 from cryofs.storage.changes import Disk
@@ -32,6 +34,16 @@ def writable(folder: Path, **choices: Any) -> Iterator[WritableFileSystem]:
 
 
 CALLER = Caller(os.geteuid(), os.getegid())
+Change = Callable[[WritableFileSystem], object]
+
+
+def archive_now(files: WritableFileSystem, name: str) -> None:
+    """Make an archived movie of a plain one at the root, as the ingester of a mount does, in this thread."""
+    parts = files.attribute_changes._parts
+    place = parts.root.path / name
+    made = MakeDrafts(parts.root.path, DraftOptions(least_saving=-1))(place, lambda _: None)
+    with parts.names.changing(place), parts.users(place, made.state, made.draft, made.target) as users:
+        publish(made, users)
 
 
 class KilledError(BaseException):
@@ -72,9 +84,7 @@ def shown(folder: Path) -> dict[str, bytes | str]:
     return found
 
 
-def after_kills(
-    make: Callable[[], Path], change: Callable[[WritableFileSystem], object]
-) -> Iterator[tuple[int, dict[str, bytes | str]]]:
+def after_kills(make: Callable[[], Path], change: Change) -> Iterator[tuple[int, dict[str, bytes | str]]]:
     """Yield what an archive shows after a kill before each call of a change and a recovery; at last, without a kill.
 
     Parameters

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import os
 import shutil
 from pathlib import Path
 
@@ -11,8 +10,8 @@ import pytest
 from cryofs.archive.recovery import recover
 from cryofs.storage import changes
 from cryofs.storage.atomic_file import OWN_PREFIX
-from cryofs.storage.changes import Disk
 from cryofs.storage.journal import JOURNAL_NAME
+from tests.failing_disk import FailingDisk
 from tests.ingest.runs import ingested, remote
 from tests.outcomes import extracted, verified
 from tests.power_cut import Recorder, recorded, states, write_tree
@@ -105,31 +104,6 @@ def test_a_kill_while_a_changed_file_is_put_back(tmp_path: Path, monkeypatch: py
         assert [path.name for path in place.iterdir()] == ["X.mrc"], moment
 
 
-class Failing(Disk):
-    """A disk of which one call fails, or all from one on."""
-
-    def __init__(self, fail_at: int, code: int, *, for_good: bool, only: str = ""):
-        self.calls = 0
-        self._wanted = fail_at
-        self._code = code
-        self._for_good = for_good
-        self._only = only
-
-    def __getattribute__(self, name: str) -> object:
-        found = super().__getattribute__(name)
-        if name.startswith("_") or not callable(found) or name in ("open_locked", "take"):
-            return found
-        if self._only not in ("", name) or name in ("remove", "remove_folder"):
-            return found
-        self.take()
-        return found
-
-    def take(self) -> None:
-        self.calls += 1
-        if self.calls == self._wanted or (self._for_good and self.calls > self._wanted):
-            raise OSError(self._code, os.strerror(self._code))
-
-
 @pytest.mark.parametrize(
     ("code", "only", "for_good"),
     [(errno.ENOSPC, "", True), (errno.EIO, "", False), (errno.EIO, "sync", False), (errno.EIO, "sync", True)],
@@ -145,7 +119,8 @@ def test_a_call_that_fails_costs_nothing(
         folder = tmp_path / str(number) / "archive"
         data = written_movie(folder / "X.mrc").read_bytes()
         # the first run fails nowhere, and counts the calls
-        disk = Failing(number, code, for_good=for_good and number > 0, only=only)
+        spared = ("remove", "remove_folder")
+        disk = FailingDisk(number, code, for_good=for_good and number > 0, only=only, spared=spared)
         with monkeypatch.context() as patch:
             patch.setattr(changes, "disk", disk)
             with contextlib.suppress(OSError):

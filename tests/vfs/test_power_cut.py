@@ -108,6 +108,18 @@ def test_a_file_that_replaces_another(tmp_path: Path) -> None:
     promises.check()
 
 
+def test_a_file_that_is_renamed_before_it_is_synced(tmp_path: Path) -> None:
+    with recorded(tmp_path) as recorder, writable(tmp_path, settle=1000) as files:
+        promises = Promises(recorder)
+        handle = files.create("/a.part", 0o600, os.O_RDWR, CALLER)
+        files.names.move("/a.part", "/a.mrc", 0)
+        write(files, handle)
+        files.sync(handle)
+        promises.keep("a.mrc", DATA)
+        close(files, handle)
+    promises.check()
+
+
 def test_changes_of_an_existing_file(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(DATA)
     with recorded(tmp_path) as recorder, writable(tmp_path, settle=1000) as files:
