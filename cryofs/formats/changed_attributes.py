@@ -1,7 +1,7 @@
 """Attributes of the original of an archived movie that were changed since the record was written.
 
 An extended attribute of the TIFF file holds them: mode and times as JSON. They count instead of those in the record,
-until `cryofs.ingest.written_back` has written a record with them, in a new file without the attribute.
+until `cryofs.ingest.record_attributes` has written a record with them, in a new file without the attribute.
 """
 
 from typing import Annotated

@@ -100,11 +100,12 @@ class MountedMovies:
     def set_attributes(self, place: Path, change: AttributeChange) -> None:
         """Set attributes. Owner and group are those of the archived file; mode and times are recorded later."""
         archived = archived_path(place)
-        if change.mtime_ns is not None:
-            # it does not count because it has the recorded time
-            remove_plain_twin(place)
         with ArchivedMovie(archived, self._gains) as movie:
             check_changeable(movie, place)
+            if change.mtime_ns is not None and regular_file(place) is not None:
+                # it does not count only because it has the time of the original
+                remove_plain_twin(place)
+                drop_lines(place)
             source, original = movie.source, movie.record.original
             set_attributes(source.descriptor, AttributeChange(uid=change.uid, gid=change.gid))
             changed = changed_by(original, change)

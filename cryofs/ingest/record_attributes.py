@@ -87,9 +87,8 @@ def record_changed(archive: Path, note: Callable[[str], None], check: Callable[[
             with recorded_draft(archived, check=check) as (made, source):
                 replace_record(made, source, lambda: None)
         except (CryofsError, OSError) as error:
-            note(
-                f"{archived}: changed attributes not recorded ({reason_of(as_cryofs_error(error, archived), archived)})"
-            )
+            reason = reason_of(as_cryofs_error(error, archived), archived)
+            note(f"{archived}: changed attributes not recorded ({reason})")
         else:
             note(f"{archived}: changed attributes recorded")
 
@@ -148,7 +147,7 @@ def replace_record(made: Draft, source: LocalFile, switch: Callable[[], None]) -
     Raises
     ------
     ChangedError
-        The archived movie changed since the draft was begun, has hard links, or a step about it is under way.
+        The archived movie changed since the draft was begun, or the journal describes it.
     """
     archived = made.target
     if not is_still(archived, source.identity):
