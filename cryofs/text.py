@@ -59,6 +59,11 @@ def first_lines(lines: Iterable[str]) -> list[str]:
     return found
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number of things, such as 1 movie or 2 movies."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def percent(ratio: float | None) -> str:
     """Return a ratio as a percentage with two decimals, or `-` for None."""
     return "-" if ratio is None else f"{100 * ratio:.2f} %"

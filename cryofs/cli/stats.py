@@ -69,7 +69,7 @@ def _print(saved: "Savings", mounted: dict[str, Any]) -> None:
         sampled = f", {eers.looked_at} of them checked" if eers.looked_at < eers.files else ""
         print(f"{eers.files} EER files{sampled}: {len(eers.damaged) or 'none'} damaged")
     if ingest:
-        lines = [*outcome_lines(ingest), *waiting_lines(ingest["waiting"])]
+        lines = [*outcome_lines(ingest), *waiting_lines(ingest)]
         if names := mounted.pop("names_open_for_writing"):
             lines += [f"open for writing: {mounted['open_for_writing']}", *(f"    {name}" for name in names)]
         for line in lines:

@@ -152,6 +152,22 @@ def mount_facts(path: Path) -> dict[str, Any] | None:
         return None
 
 
+def settle_now(mountpoint: Path, seconds: float = ANSWER_SECONDS) -> None:
+    """Ask a writable mount to begin at once with movies that wait for a time to pass.
+
+    Raises
+    ------
+    MountError
+        The mount does not respond, or refuses the request.
+    """
+    try:
+        limited.run(partial(os.setxattr, mountpoint, SETTLE_ATTRIBUTE, b""), seconds)
+    except TimeoutError as error:
+        raise stuck(mountpoint) from error
+    except OSError as error:
+        raise MountError(f"{mountpoint}: request refused ({error.strerror}); unmount without --wait") from error
+
+
 def file_facts(path: Path) -> dict[str, Any] | None:
     """Return details of a movie as its mount shows it, or None if the path has none.
 
