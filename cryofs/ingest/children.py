@@ -2,14 +2,16 @@
 
 import contextlib
 import logging
+import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cryofs.compress.writer import OnFrame
 from cryofs.config.settings import Settings
-from cryofs.errors import CryofsError
+from cryofs.errors import ChangedError, CryofsError
 from cryofs.execution.messages import Done, Failed, Progress
 from cryofs.execution.preload import prepare
 from cryofs.execution.processes import Processes
@@ -62,6 +64,9 @@ class Children:
         self._jobs = settings.ingest_jobs
         if settings.gain not in ("auto", "none"):
             References(self._root).import_file(Path(settings.gain))
+        # held during a step
+        self._step = threading.Lock()
+        self._is_stopped = False
         self._options = DraftOptions(gain="none" if settings.gain == "none" else "auto")
         # children are forked from it; without it each child imports everything itself
         with contextlib.suppress(OSError):
@@ -104,14 +109,31 @@ class Children:
             if not is_clean:
                 _remove_drafts({place.parent for place in places})
 
+    def stop(self, seconds: float) -> bool:
+        """End the child processes, and wait some seconds for a step that is under way; no other begins afterwards.
+
+        Returns
+        -------
+        bool
+            Whether there were child processes, whose drafts remain to be removed.
+        """
+        # this process has no other children of this kind
+        children = multiprocessing.active_children()
+        for child in children:
+            child.terminate()
+        if self._step.acquire(timeout=seconds):
+            self._is_stopped = True
+            self._step.release()
+        return bool(children)
+
     def _publish(self, made: Ready) -> Exception | None:
         place, name = made.plain, self._parts.root.name_of(made.plain)
         try:
-            with (
-                self._parts.names.changing(place),
-                self._parts.users(place, made.state, made.draft, made.target) as users,
-            ):
-                publish(made, users)
+            with self._step, self._parts.names.changing(place):
+                if self._is_stopped:
+                    return ChangedError(f"{name}: not archived yet, because the mount ends")
+                with self._parts.users(place, made.state, made.draft, made.target) as users:
+                    publish(made, users)
         except (CryofsError, OSError) as error:
             return error
         finally:

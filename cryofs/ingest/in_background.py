@@ -8,7 +8,6 @@ Threads: safe to call from any thread.
 
 import contextlib
 import logging
-import multiprocessing
 import os
 import threading
 import time
@@ -81,11 +80,9 @@ class Ingester:
     def stop(self) -> None:
         """End the thread and the child processes; a step that is under way is completed."""
         self.waiting.stop()
-        if self._children is not None:
-            # this process has no other children of this kind
-            for child in multiprocessing.active_children():
-                child.terminate()
-        self._thread.join(_LAST_SECONDS)
+        # a thread that still starts children has nothing to complete, and they end with this process
+        if self._children is not None and self._children.stop(_LAST_SECONDS):
+            self._thread.join(_LAST_SECONDS)
 
     def _run(self) -> None:
         with contextlib.suppress(StoppedError):
