@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from cryofs.errors import ChangedError
 from cryofs.formats.changed_attributes import CHANGED
 from cryofs.formats.record import read_record
-from cryofs.ingest.record_attributes import record_changed
+from cryofs.ingest.record_attributes import record_changed, recorded_draft, replace_record
 from cryofs.storage import changes
 from cryofs.storage.atomic_file import DRAFT_PREFIX
 from cryofs.storage.byte_source import LocalFile
@@ -78,6 +79,16 @@ def test_a_kill_before_any_call_that_records_changes_nothing_for_readers(
     # this process stands for the killed one, so its drafts stay
     left = [path.name for path in copied.iterdir() if not path.name.startswith((DRAFT_PREFIX, "gain-"))]
     assert left == ["X.mrc.tif"]
+
+
+def test_a_change_while_the_record_is_written_is_not_lost(copied: Path) -> None:
+    with writable(copied, settle=1000) as files:
+        files.set_attributes("/X.mrc", CHANGE, None)
+        with recorded_draft(copied / "X.mrc.tif") as (made, source):
+            files.set_attributes("/X.mrc", AttributeChange(mode=0o600), None)
+            with pytest.raises(ChangedError):
+                replace_record(made, source, lambda: None)
+    assert seen(copied) == (0o600, *TIMES)
 
 
 def test_a_power_cut_while_changes_are_recorded_leaves_the_movie(copied: Path, data: bytes, tmp_path: Path) -> None:
