@@ -7,6 +7,7 @@ it in one call. Until then the extended attribute counts (`cryofs.formats.change
 import errno
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,8 @@ from cryofs.storage.journal import read_journal
 from cryofs.vfs.changing import AttributeChange
 
 _CHUNK = 8 << 20
+# Longest time in which kernels give all changes of a file the same ctime.
+_TICK_SECONDS = 0.02
 # Errors of setxattr(2) after which the record is written at once: no attributes, no space for them, a read-only file.
 _NOT_HELD = {errno.ENOTSUP, errno.ENOSPC, errno.EDQUOT, errno.E2BIG, errno.EACCES, errno.EPERM}
 
@@ -54,12 +57,19 @@ def hold(source: LocalFile, original: Original, changed: ChangedAttributes) -> b
     original : Original
         The original with the attributes that count so far.
     """
-    try:
-        changes.disk.set_attribute(source.descriptor, CHANGED, changed.encode())
-    except OSError as error:
-        if error.errno not in _NOT_HELD:
-            raise
-        return False
+    before = os.fstat(source.descriptor).st_ctime_ns
+    until = time.monotonic() + _TICK_SECONDS
+    while True:
+        try:
+            changes.disk.set_attribute(source.descriptor, CHANGED, changed.encode())
+        except OSError as error:
+            if error.errno not in _NOT_HELD:
+                raise
+            return False
+        # caches know a state of the file by its ctime, which kernels before Linux 6.13 move only every few milliseconds
+        if os.fstat(source.descriptor).st_ctime_ns != before or time.monotonic() > until:
+            break
+        time.sleep(_TICK_SECONDS / 20)
     if changed.mode != original.mode:
         # the archive protects the file as the mount protects the movie
         changes.disk.set_mode(source.descriptor, _stored_mode(changed.mode))

@@ -6,7 +6,6 @@ Threads: thread-safe; the lock guards the table and is not held during reads.
 import logging
 import os
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
@@ -22,8 +21,6 @@ from cryofs.vfs.io_executor import IoExecutor
 log = logging.getLogger("cryofs")
 T = TypeVar("T")
 
-# Longest time in which a kernel gives all changes of a file the same ctime.
-_TICK_SECONDS = 0.02
 # Number of damaged files that are remembered as logged.
 _MOST_DAMAGED = 1 << 16
 
@@ -68,15 +65,13 @@ class Known(Generic[T]):
         try:
             return self._recall(source.identity)
         except KeyError:
-            is_distinct = _is_distinct(source.stat)
             value = self._io.run(source.name, partial(self._read, source))
-        return self._keep(source, value, is_distinct)
+        return self._keep(source, value)
 
     def read_at_once(self, path: Path) -> None:
         """Read the metadata of the file at `path` in the calling thread, without a time limit."""
         with self._root.open(path) as source:
-            is_distinct = _is_distinct(source.stat)
-            self._keep(source, self._read(source), is_distinct)
+            self._keep(source, self._read(source))
 
     def knows(self, state: FileState) -> bool:
         """Return True if the metadata of a file state are cached."""
@@ -108,9 +103,9 @@ class Known(Generic[T]):
             if len(self._table) > self._limit:
                 self._table.popitem(last=False)
 
-    def _keep(self, source: LocalFile, value: T, is_distinct: bool) -> T:
+    def _keep(self, source: LocalFile, value: T) -> T:
         self.note(value, source.stat, source.name)
-        if is_settled(source.stat) if isinstance(value, Damage) else is_distinct:
+        if is_settled(source.stat) or not isinstance(value, Damage):
             self.remember(source.identity, value)
         return value
 
@@ -118,8 +113,3 @@ class Known(Generic[T]):
         with self._lock:
             self._table.move_to_end(state)
             return self._table[state]
-
-
-def _is_distinct(found: os.stat_result) -> bool:
-    """Return True if another change of a file, from now on, would give it another ctime."""
-    return not 0 <= time.time() - found.st_ctime < _TICK_SECONDS
