@@ -7,6 +7,7 @@ import contextlib
 import os
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +78,7 @@ class MountedMovies:
             if state is None:
                 return
             try:
-                with (
-                    original_draft(place, self._gains, self._pool, empty=empty) as draft,
-                    self._parts.names.changing(place),
-                ):
+                with self._original(place, empty=empty) as draft, self._parts.names.changing(place):
                     # otherwise removed, renamed or changed in the meantime, and the caller looks again
                     if _state(place) == state:
                         self._replace_by(draft, place)
@@ -90,7 +88,7 @@ class MountedMovies:
 
     def _thaw_locked(self, place: Path) -> None:
         """Replace the archived movie of a name that the caller has locked."""
-        with original_draft(place, self._gains, self._pool, empty=False) as draft:
+        with self._original(place, empty=False) as draft:
             self._replace_by(draft, place)
 
     def _replace_by(self, draft: Path, place: Path) -> None:
@@ -100,6 +98,10 @@ class MountedMovies:
     def _end_left_step(self, place: Path) -> None:
         with self._parts.users(place, None) as users:
             end_left_step(place, users)
+
+    def _original(self, place: Path, *, empty: bool) -> AbstractContextManager[Path]:
+        room = self._parts.room
+        return original_draft(place, self._gains, self._pool, room.check_file, empty=empty)
 
     def move(self, place: Path, target: Path, flags: int) -> None:
         """Rename where the source or the target is an archived movie."""
@@ -136,6 +138,7 @@ class MountedMovies:
                 users.switch()
             self._recording.add(archived)
         else:
+            self._parts.room.check_file(source.size)
             with (
                 recorded_draft(archived, changed) as (made, source),
                 self._parts.users(place, None, made.path, archived) as users,

@@ -7,6 +7,7 @@ Threads: safe to call from any thread.
 
 import contextlib
 import logging
+import math
 import os
 import threading
 from collections.abc import Callable
@@ -58,8 +59,13 @@ class Recording:
     def _run(self) -> None:
         with contextlib.suppress(StoppedError):
             while True:
-                for archived in self._waiting.take(self._candidates):
-                    self._write(archived)
+                self._waiting.wait(self._candidates)
+                while (archived := self._waiting.take(math.inf)) is not None:
+                    try:
+                        self._write(archived)
+                    except Exception:
+                        log.exception("unexpected error; the extended attribute of the movie stays")
+                        self._waiting.done(archived)
 
     def _candidates(self) -> list[Path]:
         found = []
@@ -83,11 +89,11 @@ class Recording:
         except FileNotFoundError:
             self._gone(archived)
         except (CryofsError, OSError) as error:
-            log.warning("%s: changed attributes not recorded (%s)", name, error)
-            if isinstance(error, OSError) and is_full(error):
-                self._waiting.wait_on(archived, Why.RETRY, _RETRY_SECONDS)
-            else:
+            may_pass = isinstance(error, OSError) and is_full(error)
+            if not may_pass:
                 self._waiting.done(archived)
+            if not may_pass or self._waiting.wait_on(archived, Why.RETRY, _RETRY_SECONDS, str(error)):
+                log.warning("%s: changed attributes not recorded (%s)", name, error)
         else:
             self._waiting.done(archived)
             log.info("%s: changed attributes recorded", name)
@@ -100,6 +106,7 @@ class Recording:
 
     def _replace(self, archived: Path) -> None:
         parts, place = self._parts, archived.with_name(original_name(archived.name) or archived.name)
+        parts.room.check_file(archived.stat().st_size)
         with (
             recorded_draft(archived, check=self._waiting.check_stop) as (made, source),
             parts.names.changing(place),

@@ -20,6 +20,7 @@ from cryofs.vfs.archive_root import Root
 from cryofs.vfs.live_files import LiveFiles
 from cryofs.vfs.name_locks import NameLocks
 from cryofs.vfs.namespace import Tree
+from cryofs.vfs.room import Room
 
 
 class AttributeChange(NamedTuple):
@@ -206,6 +207,8 @@ class MountParts:
         `names.changing(place)` excludes opens, writers and changes of a name; hold it for the replacement only.
     users : callable
         Returns the context of a step about a name; see `UsersOfStep`.
+    room : Room
+        Room on the file system of the archive.
     """
 
     archive: Path
@@ -214,6 +217,7 @@ class MountParts:
     live: LiveFiles
     names: NameLocks
     users: UsersOfStep
+    room: Room
 
 
 MakeArchivedMovies = Callable[[MountParts], ArchivedMovies]
