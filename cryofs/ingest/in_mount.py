@@ -49,7 +49,7 @@ class MountedMovies:
         parts.names.settle = self._end_left_step
         self._ingester = Ingester(parts, settings)
         self._recording = Recording(parts, settings.settle, self._ingester.is_busy)
-        self._moves = Moves(parts.root.path, self._gains, self._thaw_locked)
+        self._moves = Moves(parts.root.path, self._gains, self._thaw_locked, parts.live.has_writer)
 
     def check_removable(self, place: Path) -> None:
         """Raise OSError if the movie of a name is derived from a TIFF movie."""
