@@ -5,6 +5,7 @@ The system may return fewer bytes than requested, because of a signal, a network
 have no file position, so threads may share them.
 """
 
+import contextlib
 import copy
 import errno
 import os
@@ -61,6 +62,10 @@ class ByteSource(ABC):
     def attribute(self, name: str) -> bytes | None:
         """Return an extended attribute of the file of these bytes, None if there is none, or no such file."""
         return None
+
+    def announce(self, size: int, offset: int) -> None:
+        """Let the storage begin to read bytes that will probably be needed; the offset may be outside the file."""
+        return
 
     def check_unchanged(self) -> None:
         """Raise ChangedError if the bytes have changed since the source was opened."""
@@ -157,6 +162,12 @@ class LocalFile(ByteSource):
         if self._content is not None:
             self._content.record(offset, target[:done])
         return done
+
+    def announce(self, size: int, offset: int) -> None:
+        """Let the kernel read bytes into its page cache in the background."""
+        # some file systems do not support this
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(self.descriptor, max(offset, 0), size, os.POSIX_FADV_WILLNEED)
 
     def read_cached(self, size: int, offset: int) -> NDArray[np.uint8] | None:
         """Return the bytes of `read` as an array (uint8, shape (n,)) if all are in the page cache, otherwise None."""
