@@ -71,6 +71,10 @@ class Ingester:
         if has_archived_form(place.name):
             self.waiting.put(place, self._settings.settle)
 
+    def is_busy(self) -> bool:
+        """Return True while movies are archived."""
+        return any(movie.why is Why.INGESTING for movie in self.waiting.snapshot().values())
+
     def settle_now(self) -> None:
         """Look at once at the movies that wait for a time to pass, except for those that settle; returns at once."""
         self.waiting.wake(Why.RETRY)

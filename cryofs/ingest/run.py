@@ -22,6 +22,7 @@ from cryofs.ingest.drafts import Drafts
 from cryofs.ingest.finished import Verdict, judge
 from cryofs.ingest.hidden import review
 from cryofs.ingest.publish import publish
+from cryofs.ingest.record_attributes import record_changed
 from cryofs.ingest.twin import remove_equal
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.storage.archive_lock import Activity
@@ -160,6 +161,7 @@ class _Run:
             if self._options.gain_file is not None:
                 References(self._archive).import_file(self._options.gain_file)
             try:
+                record_changed(self._archive, self._listener.note, self._check_stop)
                 self._search()
                 while self._options.follow and not self._stop.wait(min(_SEARCH_SECONDS, self._options.settle or 1)):
                     self._search()
