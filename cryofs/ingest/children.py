@@ -155,11 +155,13 @@ class Children:
         try:
             with self._step, self._parts.names.changing(place):
                 if self._is_stopped:
-                    made.discard()
                     return ChangedError(f"{name}: not archived yet, because the mount ends")
-                publish(made, self._parts.users(place, made.state))
+                with self._parts.users(place, made.state, made.draft, made.target) as users:
+                    publish(made, users)
         except (CryofsError, OSError) as error:
             return error
+        finally:
+            made.discard()
         self._on_archived(place, made.state.size, made.stored_bytes)
         ratio = percent(made.stored_bytes / made.state.size)
         log.info("%s: archived (%d bytes stored as %d, %s)", name, made.state.size, made.stored_bytes, ratio)

@@ -27,10 +27,9 @@ from cryofs.gain.scaled import step_of
 from cryofs.movies.mrc import MrcMovie
 from cryofs.storage import changes
 from cryofs.storage.atomic_file import Draft, forget
+from cryofs.storage.extended_attributes import OWN, is_users
 from cryofs.storage.file_copy import copy_owner
 from cryofs.storage.file_state import FileState, state_of
-
-_USER = "user."
 
 
 @dataclass(frozen=True)
@@ -188,11 +187,13 @@ def _copy_attributes(movie: MrcMovie, made: Draft) -> None:
         text = f"{movie.name}: its owner or group cannot be kept by this user"
         raise ArchiveError(f"{text}; run as the owner of the file, or as root") from error
     for name in os.listxattr(source):
+        if name.startswith(OWN):
+            continue
         try:
             changes.disk.set_attribute(target, name, os.getxattr(source, name))
         except OSError as error:
             # the system itself sets others, as security labels, and files of the archive had these too
-            if name.startswith(_USER):
+            if is_users(name):
                 raise ArchiveError(
                     f"{movie.name}: its extended attribute {name} cannot be kept ({explain(error)})"
                 ) from error

@@ -76,6 +76,10 @@ class Ingester:
         elif is_reference_name(place.name):
             self.waiting.wake(Why.GAIN)
 
+    def is_busy(self) -> bool:
+        """Return True while movies are archived."""
+        return any(movie.why is Why.INGESTING for movie in self.waiting.snapshot().values())
+
     def settle_now(self) -> None:
         """Look at once at the movies that wait for a time to pass, except for those that settle; returns at once.
 

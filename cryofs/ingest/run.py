@@ -33,6 +33,7 @@ from cryofs.ingest.gain_wait import GainWait
 from cryofs.ingest.hidden import review
 from cryofs.ingest.make_references import Answer, MakeReferences, Patience, Request
 from cryofs.ingest.publish import publish
+from cryofs.ingest.record_attributes import record_changed
 from cryofs.ingest.summary import Listener, Summary
 from cryofs.ingest.twin import remove_equal
 from cryofs.storage.archive_lock import Activity
@@ -122,6 +123,7 @@ class _Run:
                 references.import_file(self._options.gain_file)
                 references.record_checksums()
             try:
+                record_changed(self._archive, self._listener.note, self._check_stop)
                 self._search()
                 while self._options.follow and not self._stop.wait(min(_SEARCH_SECONDS, self._options.settle or 1)):
                     self._search()
