@@ -234,7 +234,7 @@ class NameChanges:
         self._forget(path)
 
     def _remove(self, place: Path, node: Node) -> None:
-        _check_whole(node)
+        check_whole(node)
         if node.is_plain:
             derived = self._derived(place, node)
             self.drop_checksum(place)
@@ -261,7 +261,7 @@ class NameChanges:
         (path, place), (target_path, target) = source, to
         moved, replaced = self._tree.lookup(path), self._tree.found(target_path)
         for node in filter(None, (moved, replaced)):
-            _check_whole(node)
+            check_whole(node)
         if _is_derived(moved, place) or (flags == renaming.EXCHANGE and _is_derived(replaced, target)):
             raise read_only(path)
         if flags == renaming.NO_REPLACE and replaced is not None:
@@ -343,6 +343,7 @@ class NameChanges:
             raise
 
 
-def _check_whole(node: Node) -> None:
+def check_whole(node: Node) -> None:
+    """Raise DamagedError for a name of which neither the plain file nor the archived movie counts."""
     if node.problem is not None:
         raise DamagedError(node.problem)
