@@ -1,4 +1,4 @@
-"""`cryofs ingest`: turn the finished plain movies of an archive into archived movies, in place."""
+"""`cryofs ingest`: archive the finished plain movies of a folder, in place."""
 
 import signal
 from pathlib import Path
@@ -44,7 +44,7 @@ def command(
     jobs: int,
     as_json: bool,
 ) -> None:
-    """Turn finished plain movies of an archive into archived movies, in place.
+    """Archive the finished movies of a folder in place.
 
     For folders into which a microscope or another program writes directly. A movie is finished when it has not changed
     for some time and its size agrees with its header. Its archived movie is written, read back and compared before it

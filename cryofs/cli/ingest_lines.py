@@ -1,28 +1,29 @@
-"""Lines about what becomes of the movies that programs wrote through a mount."""
+"""Lines about the movies that programs wrote through a mount."""
 
 from typing import Any
 
 from cryofs.text import counted, duration_text, percent, size_text
 
-# what movies wait for, by the reason in the figures of a mount
+# text for each reason in the figures of a mount
 _REASONS = {
     "settling": "changed recently",
-    "gain": "wait for a gain reference",
+    "gain": "waiting for a gain reference",
     "open": "open for writing",
-    "unfinished": "incomplete by their header",
-    "retry": "to be tried again",
-    "room": "wait for room on the disk",
+    "unfinished": "incomplete",
+    "retry": "waiting to be tried again",
+    "room": "waiting for room on the disk",
     "ingesting": "being archived",
 }
 
 
 def outcome_lines(ingest: dict[str, Any]) -> list[str]:
     """Return lines about archived movies, those that stay plain, and those that failed."""
-    ratio = ingest["stored_bytes"] / ingest["original_bytes"] if ingest["original_bytes"] else None
-    lines = [
-        f"archived since mounting: {counted(ingest['ingested'], 'movie')}, {size_text(ingest['original_bytes'])} -> "
-        f"{size_text(ingest['stored_bytes'])} ({percent(ratio)}), {size_text(ingest['saved_bytes'])} saved"
-    ]
+    line = f"archived since mounting: {counted(ingest['ingested'], 'movie')}"
+    if original := ingest["original_bytes"]:
+        stored = ingest["stored_bytes"]
+        line += f", {size_text(original)} -> {size_text(stored)} ({percent(stored / original)})"
+        line += f", {size_text(ingest['saved_bytes'])} saved"
+    lines = [line]
     for name, text in (("kept_plain", "kept plain"), ("failed", "failed")):
         if count := ingest[name]:
             lines.append(f"{text}: {count}")
@@ -48,9 +49,9 @@ def waiting_lines(ingest: dict[str, Any], title: str = "waiting") -> list[str]:
 
 
 def waiting_text(ingest: dict[str, Any]) -> str:
-    """Return how many movies are archived, and how many wait for what, as one line."""
+    """Return one line with the number of archived movies, and of waiting movies by reason."""
     counts = [f"{found['files']} {_REASONS[reason]}" for reason, found in ingest["waiting"].items() if found["files"]]
     waiting = f"{counted(ingest['waiting_files'], 'movie')} left: {', '.join(counts)}" if counts else "none left"
     if ingest["searching"]:
-        waiting += "; the archive is being searched for more"
+        waiting += "; searching the archive for more"
     return f"{counted(ingest['ingested'], 'movie')} archived since mounting, {waiting}"

@@ -44,8 +44,8 @@ _LOG_DEFAULT = "~/.local/state/cryofs/*.log; for root /var/log/cryofs/*.log"
 @click.option(
     "--writable",
     is_flag=True,
-    help="Let programs write files, which the archive keeps; -o settle=, ingest_jobs=, gain=, reserve= and "
-    "close= go with it.",
+    help="Store the files that programs write, and archive the movies among them; settings: -o settle=, "
+    "ingest_jobs=, gain=, reserve= and close=.",
 )
 @break_lock_option
 @eer_options

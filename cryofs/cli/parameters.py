@@ -97,7 +97,7 @@ def compression_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def break_lock_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --break-lock to a command."""
-    text = "Ignore cryofs commands on other machines that hold the lock of the archive; use it only if they are over."
+    text = "Ignore cryofs commands on other machines that lock the archive; use it only if they no longer run."
     return click.option("--break-lock", is_flag=True, help=text)(command)
 
 

@@ -73,7 +73,7 @@ def _print(saved: "Savings", mounted: dict[str, Any]) -> None:
         if names := mounted.pop("names_open_for_writing"):
             lines += [f"open for writing: {mounted['open_for_writing']}", *(f"    {name}" for name in names)]
         room, reserve = (size_text(mounted.pop(name)) for name in ("room", "reserve"))
-        lines.append(f"room for writers: {room}, besides a reserve of {reserve}")
+        lines.append(f"room for writers: {room} (reserve for archiving: {reserve})")
         for line in lines:
             print(printable(line))
     damaged = mounted.pop("damaged", [])

@@ -23,8 +23,8 @@ def command(mountpoint: Path, lazy: bool, wait: bool) -> None:
     Returns after the mount is removed and its process has ended, unless that process serves other mounts.
 
     With --wait, waits until the mount has archived all movies that programs wrote, and until no program has a file open
-    for writing. Files that stay plain are named. The exit code is 1 if a movie failed. Ctrl-C ends the wait, and the
-    mount stays.
+    for writing. The names of movies that stay plain are printed. The exit code is 1 if a movie failed or there
+    was no room for it. Ctrl-C ends the wait, and the mount stays.
 
     Example: cryofs umount --wait /mnt/movies
     """
@@ -36,7 +36,7 @@ def command(mountpoint: Path, lazy: bool, wait: bool) -> None:
 
 
 def _wait(mountpoint: Path) -> int:
-    """Wait until the movies of a mount are archived; return how many are to be archived and are not."""
+    """Wait until the movies of a mount are archived; return how many should be archived and are not."""
     from cryofs.cli.ingest_lines import outcome_lines, waiting_lines
     from cryofs.fuse.archiving import left_plain, wait_until_archived
     from cryofs.fuse.control import place_of
@@ -52,7 +52,7 @@ def _wait(mountpoint: Path) -> int:
 
 
 class _Waiting:
-    """The progress of a mount on a reporter: a bar, or a line now and then, and a line for each file that is open."""
+    """The progress of a mount on a reporter: a bar or occasional lines, and a line for each open file."""
 
     def __init__(self, mountpoint: Path, reporter: Reporter):
         self._mountpoint, self._reporter = mountpoint, reporter
