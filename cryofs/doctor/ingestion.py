@@ -9,7 +9,7 @@ from cryofs.text import counted, duration_text, size_text
 
 # Longest time in which a process that archives movies reports no progress; a frame takes a fraction of a second.
 _STUCK_SECONDS = 300.0
-# After this time an incomplete movie is not one that is just being copied.
+# An incomplete movie that is younger may still be being copied.
 _INCOMPLETE_SECONDS = 3600.0
 
 
@@ -44,7 +44,7 @@ def _check_thread(ingest: dict[str, Any], archive: str, mountpoint: Path) -> lis
     if seconds > _STUCK_SECONDS:
         return [
             problem(
-                f"archiving makes no progress for {duration_text(seconds)}",
+                f"archiving has made no progress for {duration_text(seconds)}",
                 f"check that the storage of the archive responds; if it does, {again}{quote(str(mountpoint))}",
             )
         ]
@@ -58,7 +58,7 @@ def _check_errors(ingest: dict[str, Any]) -> list[Finding]:
         found.append(
             warning(
                 f"{counted(ingest['failed'], 'written movie')} not archived: {ingest['failed_names'][0]}",
-                "correct the cause, then write the movie again, or touch it; cryofs stats names the others",
+                "correct the cause, then touch the movie or write it again; cryofs stats lists the others",
             )
         )
     if ingest["last_error"]:
@@ -79,7 +79,7 @@ def _check_incomplete(unfinished: dict[str, Any]) -> list[Finding]:
         warning(
             f"{counted(unfinished['files'], 'written movie')} incomplete, the oldest for "
             f"{duration_text(unfinished['oldest_seconds'])}: {unfinished['names'][0]}",
-            "copy them again, or remove them; cryofs stats names the others",
+            "copy them again, or remove them; cryofs stats lists the others",
         )
     ]
 
@@ -87,15 +87,15 @@ def _check_incomplete(unfinished: dict[str, Any]) -> list[Finding]:
 def _check_room(facts: dict[str, Any]) -> list[Finding]:
     """Check that writers have room beyond the reserve that archiving needs."""
     reserve = facts.get("reserve", 0)
-    # writers are slowed only for the sake of movies that wait
+    # writers are slowed only while movies wait
     enough = reserve if facts["ingest"]["waiting_files"] else 1
     if not reserve or facts["room"] >= enough:
         return []
-    state = "refused" if facts["room"] <= 0 else "slowed down"
+    state = "refused" if facts["room"] <= 0 else "slowed"
     return [
         warning(
-            f"writers are {state}: {size_text(max(facts['room'], 0))} left for them, besides the reserve of "
-            f"{size_text(reserve)} for archiving",
+            f"writers are {state}: {size_text(max(facts['room'], 0))} left for them (reserve for archiving: "
+            f"{size_text(reserve)})",
             f"free space on the storage of {facts['archive']}",
         )
     ]

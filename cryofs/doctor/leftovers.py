@@ -20,7 +20,7 @@ from cryofs.storage.journal import JOURNAL_NAME, Journal, read_journal
 
 @dataclass
 class Leftovers:
-    """Files of an archive that are there for a step, or because of one.
+    """Files that commands left in an archive, or need while they run.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Leftovers:
         lines = self._read_journal(paths[0].with_name(JOURNAL_NAME)) if JOURNAL_NAME in names else None
         for path in paths:
             if is_movie_name(path.name) and archived_name(path.name) in names:
-                # damaged movies and unreadable files are found as such
+                # damaged movies and unreadable files are reported by other checks
                 with contextlib.suppress(CryofsError, OSError):
                     self._add_twin(path, lines)
 
@@ -98,7 +98,7 @@ def check_conflicts(found: Leftovers) -> list[Finding]:
     return [
         problem(
             str(conflict(path, archived_path(path))).partition("; ")[0],
-            "compare both files, then rename or remove one",
+            "compare both files, then rename or remove one of them",
         )
         for path in found.conflicts
     ]
@@ -117,7 +117,7 @@ def check_steps(archive: Path, found: Leftovers) -> list[Finding]:
 
 
 def check_hidden(archive: Path, hidden: Sequence[Path], now: float | None = None) -> list[Finding]:
-    """Check for originals that were to be removed or restored after a day."""
+    """Check for hidden originals, which are removed or restored after a day."""
     now = time.time() if now is None else now
     old = [path for path in hidden if _changed(path) + KEPT_SECONDS < now]
     young = [path for path in hidden if path not in old]
@@ -125,7 +125,7 @@ def check_hidden(archive: Path, hidden: Sequence[Path], now: float | None = None
     if old:
         findings.append(
             warning(
-                f"{several(old, 'hidden files')}: originals that are hidden for more than a day",
+                f"{several(old, 'hidden files')}: originals hidden for more than a day",
                 f"remove them, or restore those that changed: cryofs ingest {archive}",
             )
         )

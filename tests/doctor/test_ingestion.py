@@ -50,7 +50,7 @@ OLD = {**NONE, "files": 1, "oldest_seconds": 7200, "names": ["c.mrc: truncated"]
         (facts(failed=1, failed_names=["x.mrc: bad"]), Level.WARNING, "1 written movie not archived: x.mrc: bad", ""),
         (facts(last_error="12:00 x.mrc: two died"), Level.WARNING, "2 written movies not archived yet", "every minute"),
         (facts(OLD), Level.WARNING, "1 written movie incomplete, the oldest for 2.0 h: c.mrc: truncated", "copy"),
-        (facts(room=10_000_000), Level.WARNING, "slowed down: 10.00 MB left", "free space on the storage of /a/b c"),
+        (facts(room=10_000_000), Level.WARNING, "slowed: 10.00 MB left", "free space on the storage of /a/b c"),
         (facts(room=0), Level.WARNING, "refused: 0 B left", "free space"),
     ],
 )
