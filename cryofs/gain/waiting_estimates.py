@@ -71,7 +71,7 @@ class WaitingEstimates:
             common gain.
         """
         for estimation in self.estimates:
-            # its file was replaced
+            # the file of this name was replaced
             estimation.remove_movie(movie.name)
         samples = take_samples(movie)
         same_size = [one for one in self.estimates if one.frame_shape == movie.shape[1:]]
@@ -104,7 +104,7 @@ class WaitingEstimates:
         return estimation.ending(_LIMITS) in (Ending.STABLE, Ending.MAX_FRAMES)
 
     def drop(self, estimation: Estimation) -> None:
-        """Remove an estimate that is not needed any more."""
+        """Remove an estimate that is no longer needed."""
         self.estimates.remove(estimation)
         self._unsaved.discard(estimation.number)
         changes.disk.remove(state_path(self._folder, estimation.number), missing_ok=True)
@@ -128,7 +128,7 @@ class WaitingEstimates:
 
 
 def remove_estimates(archive: Path) -> None:
-    """Remove the saved estimates of an archive; a failure leaves them, which costs space only."""
+    """Remove the saved estimates of an archive; files that cannot be removed stay, and only take space."""
     folder = archive / _FOLDER
     with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
         for path in folder.iterdir():

@@ -1,1 +1,1 @@
-"""Turn finished plain movies of an archive into archived movies, in place."""
+"""Archive the finished plain movies of a folder, in place."""

@@ -134,7 +134,7 @@ class Children:
         return replace(answer, fitting=tuple(map(inside, answer.fitting)), without=tuple(map(inside, answer.without)))
 
     def stop(self, seconds: float) -> bool:
-        """End the child processes, and wait some seconds for a step that is under way; no other begins afterwards.
+        """End the child processes, and wait some seconds for a running step; no other step begins.
 
         Returns
         -------
@@ -155,7 +155,9 @@ class Children:
         try:
             with self._step, self._parts.names.changing(place):
                 if self._is_stopped:
-                    return ChangedError(f"{name}: not archived yet, because the mount ends")
+                    return ChangedError(
+                        f"{name}: not archived, because the mount ends; the next writable mount archives it"
+                    )
                 with self._parts.users(place, made.state, made.draft, made.target) as users:
                     publish(made, users)
         except (CryofsError, OSError) as error:

@@ -184,7 +184,7 @@ def _copy_attributes(movie: MrcMovie, made: Draft) -> None:
     try:
         copy_owner(found, target)
     except PermissionError as error:
-        text = f"{movie.name}: its owner or group cannot be kept by this user"
+        text = f"{movie.name}: cannot keep its owner and group"
         raise ArchiveError(f"{text}; run as the owner of the file, or as root") from error
     for name in os.listxattr(source):
         if name.startswith(OWN):

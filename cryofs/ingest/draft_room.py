@@ -13,15 +13,15 @@ from cryofs.vfs.room import Room
 # Size of an archived movie as a fraction of its original, before any is known, and at most.
 _FIRST_RATIO = 0.5
 _LARGEST_RATIO = 0.95
-# The next movies may be a little larger than the largest of the last ones.
+# Factor by which the next drafts may exceed the largest of the last ones.
 _ALLOWANCE = 1.1
 _KNOWN_RATIOS = 8
-# If no draft should fit for so long, one is tried, because its movie may be smaller than the last ones.
+# After this time without a draft that fits, one is tried, because it may be smaller than expected.
 _SECONDS_UNTIL_TRY = 60.0
 
 
 class DraftRoom:
-    """Room for drafts, those under way included."""
+    """Room for drafts, including those that are being written."""
 
     def __init__(self, room: Room):
         self._room = room
@@ -48,7 +48,7 @@ class DraftRoom:
         self._last_begun = time.monotonic()
 
     def end(self, place: Path, stored: int | None = None) -> None:
-        """Note that a draft ended, with its size if that is known, so that writers that wait may go on."""
+        """Note the end of a draft, with its size if known; waiting writers continue."""
         size = self._under_way.pop(place, 0)
         if size and stored is not None:
             self._ratios.append(min(stored / size, _LARGEST_RATIO))

@@ -1,4 +1,4 @@
-"""Gain references for the movies of a writable mount: child processes make them, waiting movies are woken.
+"""Gain references for the movies of a writable mount, made by child processes.
 
 Threads: as `cryofs.ingest.gain_wait`.
 """
@@ -30,7 +30,7 @@ class GainInMount(GainWait):
     shown : callable
         Returns a message without paths through a descriptor.
     check : callable
-        Called often while references are made; ends that by an exception.
+        Called often while references are made; may end the work by an exception.
     """
 
     def __init__(
@@ -58,14 +58,14 @@ class GainInMount(GainWait):
                 log.warning("%s: not added to the archive (%s)", gain, shown(str(error)))
 
     def wait(self, place: Path) -> None:
-        """Let a movie of the table wait that was taken, and that no reference fits; `add` notes it if it is new."""
+        """Let a taken movie wait that no reference fits; `add` registers a new one."""
         if self._table.wait_on(place, Why.GAIN, None, _REASON):
             log.info("%s: waits (%s)", self._root.name_of(place), _REASON)
 
     def make_references(self) -> None:
-        """Make the references that are due, and wake the movies that one fits now."""
+        """Make the references that are due, and wake the movies that fit them."""
         released = self.update()
         self._table.wake(Why.GAIN, released)
-        # the others wake the thread when the next reference is due
+        # the other movies wake the thread when the next reference is due
         if (seconds := self.seconds_left()) is not None:
             self._table.wake(Why.GAIN, [place for place in self if place not in released], seconds)

@@ -71,7 +71,7 @@ class GainWait:
         self._patience = PATIENCE
         self._library = GainLibrary(archive)
         self._waiting: dict[Path, _Waiting] = {}
-        # movies that no reference will fit, which are stored as they are
+        # movies that no reference will fit; their values are stored as they are
         self._without: dict[Path, FileState] = {}
         self._has_new = False
         self._is_urgent = False
@@ -95,7 +95,7 @@ class GainWait:
         return frozenset(place for place, state in self._without.items() if _has_state(place, state))
 
     def settle_now(self) -> bool:
-        """Have references made from what waits at the next `update`; return False if nothing changes by that.
+        """Make references from the waiting movies at the next `update`; return False if this changes nothing.
 
         The caller wakes the thread that updates.
         """
@@ -160,11 +160,11 @@ class GainWait:
         for place in list(self._waiting):
             if _has_state(place, self._waiting[place].state):
                 continue
-            # removed, renamed or changed: if it is a movie still, it will be found as one
+            # removed, renamed or changed; a changed movie is scheduled again by its writer
             del self._waiting[place]
 
     def _with_new_references(self) -> list[Path]:
-        """Return the movies for which another program has brought a reference; they wait until they are tried."""
+        """Return the movies for which another program has added a reference; they wait until they are tried."""
         folders = {folder: self._references(folder) for folder in {place.parent for place in self._waiting}}
         return [place for place, one in self._waiting.items() if one.references != folders[place.parent]]
 
@@ -196,7 +196,7 @@ class GainWait:
         made = _states([self._archive / name for name in answer.made])
         for place in movies:
             if place in self._waiting:
-                # those do not fit it; another program may have brought one meanwhile
+                # the new references do not fit it; another program may have added one meanwhile
                 self._waiting[place].references = {**self._waiting[place].references, **made}
         return released
 

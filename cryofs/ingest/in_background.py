@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from cryofs.ingest.children import Children
     from cryofs.ingest.gain_in_mount import GainInMount
 
-# How long a movie waits that could not be archived for a reason that may pass: a child that died; no room, where the
-# free space shows when there is some; a quota, where it does not.
+# Delays before another attempt: after a child process died; without room, which the free space shows; at a quota, which
+# the free space does not show.
 _RETRY_SECONDS = 60.0
 _ROOM_SECONDS = 1.0
 _QUOTA_SECONDS = 10.0
-# Movies that are archived before those come that are tried again because a child died.
+# Largest number of movies in one turn; movies whose child process died are tried again after it.
 _MOST_IN_TURN = 1000
 # How long the end of a mount waits for a step that is under way.
 _LAST_SECONDS = 10.0
@@ -61,7 +61,7 @@ class Ingester:
         self._lists = ListReader()
         self._room = DraftRoom(parts.room)
         parts.room.watch(self.waiting.largest, self._settle_gains)
-        # movies that were taken, until it is known what becomes of them
+        # movies that were taken and are not finished yet
         self._taken: set[Path] = set()
         # made with the first finished movie
         self._children: Children | None = None
@@ -70,7 +70,7 @@ class Ingester:
         self._thread.start()
 
     def add(self, place: Path) -> None:
-        """Look at a plain file once it may be settled; returns at once."""
+        """Schedule a check of a plain file after the settle time; returns at once."""
         if has_archived_form(place.name):
             self.waiting.put(place, self._settings.settle)
         elif is_reference_name(place.name):
@@ -81,9 +81,9 @@ class Ingester:
         return any(movie.why is Why.INGESTING for movie in self.waiting.snapshot().values())
 
     def settle_now(self) -> None:
-        """Look at once at the movies that wait for a time to pass, except for those that settle; returns at once.
+        """Try movies that wait for a delay now, except those that changed recently; returns at once.
 
-        Gain references are made from the movies that wait for one now. Movies that come later wait as usual.
+        Gain references are made from the movies that wait for one now. Movies that arrive later wait as usual.
         """
         self._settle_gains()
         self.waiting.wake(Why.RETRY)
@@ -108,7 +108,7 @@ class Ingester:
     def stop(self) -> None:
         """End the thread and the child processes; a step that is under way is completed."""
         self.waiting.stop()
-        # a thread that still starts children has nothing to complete, and they end with this process
+        # a thread that is still starting children has nothing to complete, and the children end with this process
         if self._children is not None and self._children.stop(_LAST_SECONDS):
             self._thread.join(_LAST_SECONDS)
 
@@ -134,7 +134,7 @@ class Ingester:
         return [folder / name for folder, names in folders for name in sorted(names) if has_archived_form(name)]
 
     def _ready(self) -> Iterator[Path]:
-        """Take movies until none is due that is finished and has room for its draft, or until a gain is estimated."""
+        """Yield finished movies that are due and have room for a draft, until a gain estimate is due."""
         while (
             not (self._gain is not None and self._gain.is_due)
             and (place := self.waiting.take(self._room.largest())) is not None
@@ -148,11 +148,11 @@ class Ingester:
                 self._taken.discard(place)
 
     def _is_ready(self, place: Path) -> bool:
-        """Return True if a plain file is a finished movie; otherwise it waits on, or is done."""
+        """Return True if a plain file is a finished movie; otherwise let it wait, or remove it from the table."""
         settle = self._settings.settle
         try:
             if self._parts.live.has_writer(place):
-                # the close of the last writer will be noted
+                # the close of the last writer schedules another check
                 self.waiting.wait_on(place, Why.OPEN, None)
                 return False
             found = place.lstat()
@@ -161,7 +161,7 @@ class Ingester:
                 return False
             if os.path.lexists(archived_path(place)):
                 with self._parts.names.changing(place):
-                    pass  # ends a step of this name that a failing call has left
+                    pass  # completes a step of this name that an error interrupted
             if os.path.lexists(archived_path(place)) or self._outcomes.has_failed(place, state_of(found)):
                 self.waiting.done(place)
                 return False
@@ -184,13 +184,13 @@ class Ingester:
         return judged.verdict is Verdict.READY
 
     def _ingest(self) -> None:
-        """Archive movies until none is ready, or so many that children that died get their second attempt."""
+        """Archive movies until none is ready, or one turn is complete."""
         ready = itertools.islice(self._ready(), _MOST_IN_TURN)
         if (first := next(ready, None)) is not None:
             self._archive(itertools.chain([first], ready))
 
     def _left(self) -> list[Path]:
-        """Return the movies of which an error has ended the work."""
+        """Return the movies whose archiving an error ended, and forget them."""
         left = list(self._taken)
         self._taken.clear()
         for place in left:
@@ -217,7 +217,7 @@ class Ingester:
         return self._children, self._gain
 
     def _check(self) -> None:
-        """Note that the work goes on; raise StoppedError if the mount ends."""
+        """Record progress; raise StoppedError if the mount ends."""
         self._last_progress = time.monotonic()
         self.waiting.check_stop()
 
@@ -280,7 +280,7 @@ class Ingester:
             log.info("%s: kept plain (%s)", self._name(place), text)
 
     def _delay(self, place: Path, error: Exception) -> None:
-        """Try a movie again later; the log has one line a movie and reason."""
+        """Schedule another attempt; log one line for each movie and reason."""
         reason = self._reason(place, str(error))
         self._outcomes.delayed(f"{self._shown_name(place)}: {reason}")
         if not _lacks_room(error):
@@ -296,7 +296,7 @@ class Ingester:
         if not os.path.lexists(place):
             self._gone(place)
             return
-        # with both files, a call failed in the middle of the step
+        # if both files exist, a call failed in the middle of the step
         if _lacks_room(error) or os.path.lexists(archived_path(place)):
             self._delay(place, error)
             return
@@ -340,5 +340,5 @@ def outside(path: Path) -> Path:
 
 
 def inside(path: Path) -> Path:
-    """Return a path that `outside` returned as it was."""
+    """Return the original of a path that `outside` returned."""
     return Path("/proc/self") / path.relative_to(f"/proc/{os.getpid()}")

@@ -69,7 +69,7 @@ class MountedMovies:
         try:
             late_calls.result_in_time(late, f"{place.name}: making it a plain file, because it is opened for writing,")
         finally:
-            # a movie that no program has opened by then is archived again
+            # a movie that no program has opened meanwhile is archived again
             self._ingester.add(place)
 
     def _thaw(self, place: Path, *, empty: bool) -> None:
@@ -125,7 +125,7 @@ class MountedMovies:
         with ArchivedMovie(archived, self._gains) as movie:
             check_changeable(movie, place)
             if change.mtime_ns is not None and regular_file(place) is not None:
-                # it does not count only because it has the time of the original
+                # the archived movie takes precedence only while both have the same time
                 remove_plain_twin(place)
                 drop_lines(place)
             source, original = movie.source, movie.record.original
@@ -147,7 +147,7 @@ class MountedMovies:
 
     def sync(self, place: Path) -> None:
         """Make the attributes of the movie of a name durable."""
-        # otherwise it is a plain file by now, which is durable
+        # otherwise it is already a plain file, which is durable
         with contextlib.suppress(FileNotFoundError), LocalFile.open(archived_path(place)) as source:
             changes.disk.sync(source.descriptor)
 
@@ -173,11 +173,11 @@ class MountedMovies:
         self._ingester.add(place)
 
     def settle_now(self) -> None:
-        """Look at once at the plain movies that wait for a time to pass, except for those that settle."""
+        """Try plain movies that wait for a delay now, except those that changed recently."""
         self._ingester.settle_now()
 
     def facts(self) -> dict[str, Any]:
-        """Return figures of what becomes of plain movies."""
+        """Return figures of plain movies, archived or waiting."""
         return self._ingester.facts()
 
     def stop(self) -> None:

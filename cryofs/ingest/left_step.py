@@ -1,6 +1,6 @@
-"""End the step about a name that a failing call has left in the journal of a writable mount.
+"""Complete the step of a name that an error left in the journal of a writable mount.
 
-A recovery (`cryofs.archive.recovery`) does the same for a killed command. A mount that lives on must not wait for it:
+A recovery (`cryofs.archive.recovery`) does the same for a killed command. A mount that keeps running must not wait for it:
 as soon as a program writes into the file that counts, the line of the journal no longer describes that file.
 """
 
@@ -14,7 +14,7 @@ from cryofs.storage.steps import Users, end_step
 
 
 def end_left_step(place: Path, users: Users) -> None:
-    """Leave one file of a name, and no line about it; the caller has locked the name.
+    """Keep one file of a name, and remove its line from the journal; the caller has locked the name.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def _end(folder: Path, line: Line, users: Users) -> None:
     counts, other = (regular_file(folder / mark.name) for mark in (line.counts, line.other))
     hidden = None if line.hidden is None else regular_file(folder / line.hidden)
     if hidden is not None:
-        # another program may still write into it, so it gets its name again before the name changes
+        # another program may still write into it, so its name is restored before the name changes
         put_back(folder, line)
         users.switch()
     elif line.counts.matches(counts) and line.other.matches(other):
@@ -43,5 +43,5 @@ def _end(folder: Path, line: Line, users: Users) -> None:
         users.switch()
         end_step(folder, line, users)
     elif counts is None or other is None:
-        # the step never began, or all of it was done except this
+        # the step never began, or only this part of it is missing
         replace_line(folder, line, None)

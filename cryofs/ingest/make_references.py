@@ -31,9 +31,9 @@ class Patience:
     Attributes
     ----------
     movies : int
-        Number of movies with the same gain that do not wait for further ones.
+        Number of movies with the same gain that is enough for a reference.
     seconds : float
-        Time without a further movie after which the others do not wait any longer.
+        Time without a further movie after which the reference is made.
     """
 
     movies: int = 8
@@ -47,9 +47,9 @@ class Request:
     Attributes
     ----------
     movies : tuple of Path
-        All of them, also those that are in an estimate already.
+        All waiting movies, including those that are already in an estimate.
     at_once : bool
-        Whether to make references from what there is.
+        Whether to make references from these movies without waiting for more.
     """
 
     movies: tuple[Path, ...]
@@ -58,14 +58,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of waiting movies; those that are in no list continue to wait.
+    """Results for waiting movies; a movie that is in no list continues to wait.
 
     Attributes
     ----------
     fitting : tuple of Path
         Movies that a reference of the archive fits now.
     without : tuple of Path
-        Movies that have no gain, or that cannot be read: no reference will fit them.
+        Movies without a common gain, or that cannot be read; no reference will fit them.
     due : float or None
         When the next reference is due without further movies, in seconds since 1970.
     made : tuple of str
@@ -149,7 +149,7 @@ class _Making:
             self._members[estimation.number][path] = found.st_ctime
 
     def _reason(self, estimation: Estimation, at_once: bool) -> str:
-        """Return why an estimate becomes a reference now; empty if it does not."""
+        """Return the reason why an estimate becomes a reference now; empty if it does not."""
         members = self._members[estimation.number]
         if not members:
             return "no movie waits"
@@ -170,9 +170,9 @@ class _Making:
         return min((self._quiet_at(one.number) for one in self._estimates.estimates), default=None)
 
     def _make(self, estimation: Estimation, reason: str) -> None:
-        """Store the reference of an estimate, and decide about its movies."""
+        """Store the reference of an estimate, and sort its movies into those that it fits and the others."""
         samples = {path: taken for path in self._members[estimation.number] if (taken := self._samples(path))}
-        # another program may have brought a reference meanwhile
+        # another program may have added a reference meanwhile
         needing = [path for path, taken in samples.items() if not self._is_served(path, estimation, taken)]
         fitting = [path for path in samples if path not in needing]
         if needing:

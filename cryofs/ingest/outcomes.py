@@ -1,4 +1,4 @@
-"""What became of the movies of a writable mount since it was mounted, as figures for people.
+"""Figures of the movies that a writable mount archived, kept plain, or failed to archive since it was mounted.
 
 Threads: safe to call from any thread.
 """
@@ -14,7 +14,7 @@ from cryofs.ingest.waiting import WaitingMovie, Why
 from cryofs.storage.file_state import FileState, state_of
 from cryofs.text import MOST_LINES, first_lines, printable
 
-# Movies that wait for these reasons are named, because a user can do something about them.
+# Reasons whose movies are listed by name, because they need attention.
 _NAMED = (Why.UNFINISHED, Why.RETRY, Why.ROOM)
 
 
@@ -71,7 +71,7 @@ class Outcomes:
         """Return the figures."""
         with self._lock:
             failed = dict(self._failed)
-        # removed and changed ones count no longer
+        # movies that were removed or changed no longer count as failed
         gone = [place for place, (state, _) in failed.items() if not _has_state(place, state)]
         with self._lock:
             for place in gone:
@@ -119,7 +119,7 @@ def waiting_facts(movies: dict[Path, WaitingMovie], name_of: Callable[[Path], st
 
 
 def _oldest(movies: Iterable[WaitingMovie], now: float) -> float:
-    """Return how long the oldest movie has waited in seconds, 0 if there is none."""
+    """Return the time that the oldest movie has waited in seconds; 0 without movies."""
     return round(max(0.0, now - min((movie.since for movie in movies), default=now)), 1)
 
 

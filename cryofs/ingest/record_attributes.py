@@ -50,12 +50,12 @@ def changed_by(original: Original, change: AttributeChange) -> ChangedAttributes
 
 
 def hold(source: LocalFile, original: Original, changed: ChangedAttributes) -> bool:
-    """Let mode and times of an archived movie count from now on; return False if its file cannot hold them.
+    """Set mode and times of an archived movie; return False if its file cannot hold them.
 
     Parameters
     ----------
     original : Original
-        The original with the attributes that count so far.
+        The original with its current attributes.
     """
     before = os.fstat(source.descriptor).st_ctime_ns
     until = time.monotonic() + _TICK_SECONDS
@@ -112,7 +112,7 @@ def recorded_draft(
     Parameters
     ----------
     changed : ChangedAttributes, optional
-        The attributes; by default those that count now.
+        The attributes; by default the current ones.
     check : callable
         Called often; ends the work by an exception.
 
@@ -163,7 +163,7 @@ def replace_record(made: Draft, source: LocalFile, switch: Callable[[], None]) -
     if not is_still(archived, source.identity):
         raise ChangedError(f"{archived}: changed or replaced since it was read; retry later")
     if any(archived.name in (line.counts.name, line.other.name) for line in read_journal(archived.parent).lines):
-        raise ChangedError(f"{archived}: the journal of its folder describes it; retry later")
+        raise ChangedError(f"{archived}: the journal of its folder has an unfinished step for it; retry later")
     with replacing(archived):
         made.publish()
     switch()
@@ -184,9 +184,9 @@ def _stored_mode(mode: int) -> int:
 
 
 def is_changed(archived: Path) -> bool:
-    """Return True if attributes of an archived movie are to be recorded.
+    """Return True if the attributes of an archived movie should be recorded.
 
-    Those of a file with several names stay as they are, and a new access time alone is not worth a new file.
+    A file with several names keeps the extended attribute, and a new access time alone is not recorded.
     """
     try:
         if CHANGED not in os.listxattr(archived, follow_symlinks=False):

@@ -22,7 +22,7 @@ from cryofs.vfs.changing import MountParts
 
 # How long the end of a mount waits for a step that is under way.
 _LAST_SECONDS = 10.0
-# How long a movie waits while others are archived, or after an error that may pass.
+# Delay while movies are archived, or after an error.
 _RETRY_SECONDS = 10.0
 
 log = logging.getLogger("cryofs")
@@ -36,7 +36,7 @@ class Recording:
     settle : float
         Seconds since the last change of attributes.
     is_busy : callable
-        Returns True while movies are archived, which comes first.
+        Returns True while movies are archived; recording waits until then.
     """
 
     def __init__(self, parts: MountParts, settle: float, is_busy: Callable[[], bool]):
@@ -99,7 +99,7 @@ class Recording:
             log.info("%s: changed attributes recorded", name)
 
     def _gone(self, archived: Path) -> None:
-        """Forget a movie that changed otherwise; search for it later if it or its folder was renamed."""
+        """Forget a movie that was changed or removed; search for it later if it or its folder was renamed."""
         self._waiting.done(archived)
         if not os.path.lexists(archived):
             self._waiting.search_again(max(self._settle, 1))

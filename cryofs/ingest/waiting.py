@@ -1,4 +1,4 @@
-"""The plain movies of a writable mount that wait to be archived: which, why, since when, and when to look at each.
+"""Table of the plain movies of a writable mount that wait to be archived, with reason, age and due time.
 
 A movie stays in the table while it is worked on. If it is written again meanwhile, its new entry outlives the work. No
 call takes longer because more movies wait, except those that concern all of them.
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from cryofs.vfs.room import bytes_on_disk
 
-# How often the room is compared with what movies need that wait for it.
+# Interval of the checks for room while movies wait for it.
 _ROOM_SECONDS = 1.0
 
 
@@ -45,7 +45,7 @@ class WaitingMovie:
     since : float
         When it began to wait, in seconds since 1970.
     due : float or None
-        When to look at it, by the monotonic clock; None if something else has to happen first.
+        When it is due, by the monotonic clock; None if it waits for an event.
     reason : str
         Details for people; kept while the movie is taken.
     """
@@ -58,7 +58,7 @@ class WaitingMovie:
 
     @property
     def needs_room(self) -> bool:
-        """True if a draft may be written for it as it is."""
+        """True if a draft may be written for it."""
         return self.why is not Why.UNFINISHED
 
 
@@ -104,20 +104,20 @@ class WaitingMovies:
         self._sizes: dict[int, set[Path]] = {}
         self._is_stopped = False
         self._is_searching = False
-        # when to look for movies that an earlier mount left, or that a renamed folder took along
+        # when to search for movies that an earlier mount left, or whose folder was renamed
         self._search_at: float | None = time.monotonic() + search_after
 
     def put(self, place: Path, seconds: float) -> None:
-        """Let a movie wait that may have changed, and look at it after some seconds."""
+        """Add a movie that may have changed, due after some seconds."""
         self._wait(place, Why.SETTLING, seconds)
 
     def wait_on(self, place: Path, why: Why, seconds: float | None, reason: str = "") -> bool:
-        """Let a movie that was taken wait again, unless it has changed since; return True if the reason is another one.
+        """Let a taken movie wait again, unless it has changed since; return True if the reason is new.
 
         Parameters
         ----------
         seconds : float or None
-            When to look at it again; None if something has to happen first.
+            When it is due again; None if it waits for an event.
         reason : str
             Details for people.
         """
@@ -216,7 +216,7 @@ class WaitingMovies:
         return place
 
     def _seconds(self, now: float) -> float | None:
-        """Return how long nothing is due, None if nothing will be."""
+        """Return the time until a movie is due in seconds; None if none will be."""
         moments = [] if self._search_at is None else [self._search_at]
         if (first := self._due.first()) is not None:
             moments.append(first[0])
@@ -225,7 +225,7 @@ class WaitingMovies:
         return min(moments) - now if moments else None
 
     def largest(self) -> int:
-        """Return the bytes of the largest movie that waits, 0 if none does; those that are unfinished do not count."""
+        """Return the bytes of the largest waiting movie; 0 without one. Incomplete movies do not count."""
         while True:
             with self._changed:
                 if not self._sizes:
@@ -244,7 +244,7 @@ class WaitingMovies:
                 self._set(place, None)
 
     def wake(self, why: Why, places: Iterable[Path] | None = None, seconds: float = 0.0) -> None:
-        """Look at all movies that wait for this, or at some of them, at once or after some seconds."""
+        """Schedule movies that wait for a reason, all or some of them, now or after some seconds."""
         with self._changed:
             due = time.monotonic() + seconds
             for place in list(self._movies) if places is None else places:
@@ -262,7 +262,7 @@ class WaitingMovies:
 
     @property
     def is_searching(self) -> bool:
-        """True if a search of the archive is under way, or will be."""
+        """True if a search of the archive is running or scheduled."""
         return self._is_searching or self._search_at is not None
 
     def snapshot(self) -> dict[Path, WaitingMovie]:
