@@ -102,13 +102,13 @@ class ArchivedMovies(Protocol):
         """
 
     def settle_now(self) -> None:
-        """Begin at once with plain movies that wait for a time to pass, except for those that settle; returns at once.
+        """Try plain movies that wait for a delay now, except those that changed recently; returns at once.
 
-        These are movies that wait for others to share a gain reference with, and those that are to be tried again.
+        These movies wait for a gain reference, for room, or for another attempt after an error.
         """
 
     def facts(self) -> dict[str, Any]:
-        """Return figures of what becomes of plain movies, for the figures of the mount; empty if they stay plain."""
+        """Return figures of plain movies, archived or waiting; empty if the mount does not archive movies."""
 
     def stop(self) -> None:
         """Stop all threads and child processes; the mount is gone, and its process ends."""

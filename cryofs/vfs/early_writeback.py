@@ -1,7 +1,7 @@
 """Writing changed bytes to the disk while programs still write the file, so that the sync at its end is short.
 
-Otherwise the kernel begins when much of the memory is changed, or when the program syncs or closes the file, and the
-program waits for all of it then. What the disk reports is left to that sync.
+Otherwise the kernel begins when much of the memory is dirty, or when the program syncs or closes the file, and the
+program then waits for all of it. Errors of the disk are reported by that sync.
 
 Threads: safe to call from any thread; one thread begins the writeback, because the kernel may let it wait for the disk.
 """

@@ -2,8 +2,8 @@
 
 Each stored file has a number of its own (`cryofs.vfs.inodes`), so a number would change when an archived movie replaces
 a plain file, or the other way round. Therefore the two files exchange their numbers: the new file is shown with the
-number that readers know, and whatever gets the inode of the old file later with the other one. An exchange never gives
-two files one number, although file systems use the inode of a removed file again at once.
+number that readers know, and a later file with the inode of the old one is shown with the other number. An exchange
+never gives two files one number, although file systems reuse the inode of a removed file at once.
 
 The table is in memory only, so exchanges last as long as the mount.
 
@@ -22,7 +22,7 @@ _ATTEMPTS = 20
 
 
 class KeptInodes:
-    """The numbers that are shown, by the files' own numbers."""
+    """Inode numbers that are shown, by the numbers of the files."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -31,7 +31,7 @@ class KnownPages:
             return Pages.KEEP if self._states.get(state.inode) == state else Pages.DROP
 
     def closed(self, live: LiveFile) -> None:
-        """Note the state of a file of which a handle is about to be closed."""
+        """Record the state of a file before a handle of it is closed."""
         if not isinstance(file := live.file, PlainFile):
             return
         state = state_of(os.fstat(file.descriptor))

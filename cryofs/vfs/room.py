@@ -21,7 +21,7 @@ from typing import NamedTuple
 from cryofs.formats.archive_names import has_archived_form
 from cryofs.text import size_text
 
-# How long the free space that was found counts; bytes that were written since are subtracted.
+# Time for which a known free space is used, less the bytes written since.
 _SECONDS_KNOWN = 0.25
 # The margin: room for gain references, lists and journals.
 _LARGEST_MARGIN = 1 << 30
@@ -30,13 +30,11 @@ _MARGIN_SHARE = 64
 _SLOWED_BYTES = 1 << 20
 _LONGEST_WAIT = 1.0
 _MOST_SLOWED = 16
-# A byte that is written to the largest movie takes itself, and adds itself to the reserve twice.
+# A byte written to the largest movie takes one byte of room and raises twice the reserve by two.
 _SHARE_OF_SPARE = 3
 _SECONDS_BETWEEN_NOTES = 60.0
-_REFUSED = (
-    "no room for writers: %s free, and %s are kept for archiving; remove files, or wait until more movies are archived"
-)
-_SLOWED = "writers are slowed: %s free, and %s are kept for archiving; remove files if they are slowed for long"
+_REFUSED = "no room for writers (%s free, %s kept for archiving); remove files, or wait until more movies are archived"
+_SLOWED = "writers are slowed (%s free, %s kept for archiving); remove files if this lasts"
 # Modes of fallocate(2) that free room: FALLOC_FL_PUNCH_HOLE and FALLOC_FL_COLLAPSE_RANGE.
 _FREES = 0x02 | 0x08
 # Bytes of a block of stat(2).
@@ -46,7 +44,7 @@ log = logging.getLogger("cryofs")
 
 
 class Left(NamedTuple):
-    """What is left on the file system.
+    """Free space of the file system, and what is kept of it.
 
     Attributes
     ----------
@@ -92,7 +90,7 @@ class Room:
         self._on_scarce: Callable[[], None] = lambda: None
         self._changed = threading.Condition()
         self._last = Left(0, 0, 0, waits=False)
-        # what may be written without another look, and until when
+        # bytes that may be written without another system call, and until when
         self._spare = 0
         self._known_until = 0.0
         self._slowed = 0
@@ -101,7 +99,7 @@ class Room:
         self.left()
 
     def watch(self, largest_waiting: Callable[[], int], on_scarce: Callable[[], None]) -> None:
-        """Set who knows the movies that wait.
+        """Set the callbacks of the ingester.
 
         Parameters
         ----------
@@ -169,18 +167,18 @@ class Room:
             self._slow_down(left, size)
 
     def take_allocated(self, writer: int, mode: int, offset: int, size: int, *, is_movie: bool) -> None:
-        """Do as `take` for fallocate(2) with a mode."""
+        """Check the room for fallocate(2) with a mode, as `take` does."""
         if not mode & _FREES:
             self.take(writer, offset, size, is_movie=is_movie)
 
     def freed(self) -> None:
-        """Note that there is more room; writers that wait go on."""
+        """Note that room was freed; waiting writers continue."""
         with self._changed:
             self._known_until = 0.0
             self._changed.notify_all()
 
     def _is_spared(self, size: int) -> bool:
-        """Return True if so many bytes can be written without another look, and subtract them."""
+        """Return True if some bytes can be written without another system call, and subtract them."""
         with self._changed:
             if self._spare <= size or time.monotonic() > self._known_until:
                 return False
@@ -188,7 +186,7 @@ class Room:
         return True
 
     def _with(self, left: Left, size: int, movie: int) -> Left:
-        """Return what will be left once some bytes are written, by which a movie has a new size."""
+        """Return what is left after a write that gives a movie a new size."""
         if self._fixed is not None:
             return left._replace(free=left.free - size)
         margin, largest = left.reserve - left.largest, max(left.largest, movie)
@@ -201,7 +199,7 @@ class Room:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _slow_down(self, left: Left, size: int) -> None:
-        """Wait in proportion to the bytes of a request and to the lack of room, if a movie can free some."""
+        """Wait in proportion to the bytes of a request and to the missing room, if archiving a movie can free some."""
         if not left.waits:
             return
         self._note(_SLOWED, left)
@@ -222,7 +220,7 @@ class Room:
 
 
 def bytes_on_disk(place: Path) -> int | None:
-    """Return how many bytes of a file have room on the disk, None if it does not exist; holes have none."""
+    """Return the allocated bytes of a file, without holes; None if it does not exist."""
     try:
         found = os.lstat(place)
     except OSError:
@@ -231,5 +229,5 @@ def bytes_on_disk(place: Path) -> int | None:
 
 
 def _has_bytes(found: os.stat_result, end: int) -> bool:
-    """Return True if a file has all its bytes on the disk, up to an offset."""
+    """Return True if a file has all its bytes allocated up to an offset."""
     return end <= found.st_size <= found.st_blocks * _BLOCK
