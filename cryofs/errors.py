@@ -41,7 +41,7 @@ class GainError(CryofsError):
 
 
 class NoReferenceError(GainError):
-    """No gain reference of the archive fits a movie of floating-point values, so it has to wait."""
+    """No gain reference of the archive fits a movie of floating-point values; the movie waits."""
 
 
 class ChangedError(CryofsError):

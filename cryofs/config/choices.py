@@ -5,7 +5,7 @@ from typing import Literal
 # A file that was written is durable when close(2) returns, or later.
 CloseMode = Literal["durable", "fast"]
 
-# Values of `gain` that are not files: gain references of the archive, or estimated ones; or none.
+# Values of `gain` that are not files: references of the archive and estimates, or none.
 GAIN_WORDS = ("auto", "none")
 
 CompressionChoice = Literal["auto", "lzw", "deflate", "none"]

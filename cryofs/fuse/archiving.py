@@ -13,20 +13,20 @@ from cryofs.errors import MountError
 from cryofs.fuse.control import mount_facts, settle_now
 
 _POLL_SECONDS = 0.3
-# The figures of many waiting movies take a while; querying takes at most this share of the time.
+# Largest share of the time for queries, because the figures of many waiting movies take a while.
 _POLL_SHARE = 0.1
-# Reasons for which movies wait that are not archived yet; a request to the mount tries these at once.
+# Reasons of movies that a request to the mount tries now.
 _DELAYED = ("gain", "retry", "room")
 
-# Reasons for which movies wait that will be archived, or tried, without further events.
+# Reasons of movies that the mount tries without further events.
 MOVING = ("settling", "ingesting", *_DELAYED)
 
 
 def wait_until_archived(mountpoint: Path, on_figures: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """Wait until nothing that a mount can archive waits, and until no program has a file open for writing.
 
-    Movies that wait for others to share a gain reference with, or that failed for a reason that may pass, are tried at
-    once, and once more after other movies have come. Movies that are incomplete or failed are not waited for.
+    Movies that wait for a gain reference, for room, or for another attempt after an error are tried now, and once more
+    after other movies have arrived. Movies that are incomplete or failed are not waited for.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def wait_until_archived(mountpoint: Path, on_figures: Callable[[dict[str, Any]],
     Raises
     ------
     MountError
-        The mount is stale, does not respond, or has stopped to archive movies.
+        The mount is stale, does not respond, or archives no more movies.
     """
     is_asked, quiet = False, 0
     while True:
@@ -51,7 +51,7 @@ def wait_until_archived(mountpoint: Path, on_figures: Callable[[dict[str, Any]],
             return {}
         if not ingest["alive"]:
             raise MountError(
-                f"{mountpoint}: the mount archives no more movies (see its log); unmount without --wait, then run "
+                f"{mountpoint}: archiving has ended (see the log of the mount); unmount without --wait, then run "
                 f"cryofs ingest {facts['archive']}"
             )
         on_figures(facts)
@@ -66,7 +66,7 @@ def wait_until_archived(mountpoint: Path, on_figures: Callable[[dict[str, Any]],
             quiet = 0
         else:
             quiet += 1
-            # between the close of a file and the note about it, neither is seen
+            # right after a close, the file is neither open nor waiting yet
             if quiet > 1:
                 return dict(ingest)
         time.sleep(max(_POLL_SECONDS, (time.monotonic() - began) / _POLL_SHARE))
@@ -79,10 +79,10 @@ def is_busy(ingest: dict[str, Any]) -> bool:
 
 
 def left_plain(ingest: dict[str, Any]) -> int:
-    """Return the number of movies that are to be archived, and are not."""
+    """Return the number of movies that should be archived and are not."""
     return int(ingest["failed"]) + files_of(ingest, _DELAYED)
 
 
 def files_of(ingest: dict[str, Any], reasons: Collection[str]) -> int:
-    """Return how many movies wait for some reasons."""
+    """Return the number of movies that wait for some reasons."""
     return sum(figures["files"] for reason, figures in ingest["waiting"].items() if reason in reasons)

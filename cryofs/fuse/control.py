@@ -21,7 +21,7 @@ ATTRIBUTE_PREFIX = extended_attributes.OWN
 FACTS_ATTRIBUTE = ATTRIBUTE_PREFIX + "facts"
 # the process of the mount, also while the archive is being loaded
 PROCESS_ATTRIBUTE = ATTRIBUTE_PREFIX + "process"
-# setting it asks a writable mount to begin at once with movies that wait for a time to pass
+# setting it makes a writable mount try movies now that wait for a delay
 SETTLE_ATTRIBUTE = ATTRIBUTE_PREFIX + "settle_now"
 # Even a busy mount responds within milliseconds, because queries do not wait for decodes.
 ANSWER_SECONDS = 5.0
@@ -153,7 +153,7 @@ def mount_facts(path: Path) -> dict[str, Any] | None:
 
 
 def settle_now(mountpoint: Path, seconds: float = ANSWER_SECONDS) -> None:
-    """Ask a writable mount to begin at once with movies that wait for a time to pass.
+    """Request that a writable mount tries movies now that wait for a delay.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Keep what the interpreter knows of the threads of libfuse.
+"""Keep the state of the interpreter for the threads of libfuse.
 
 For each call from a thread that it did not start, the interpreter makes a state, which has a stack of its own, and
 deletes it after the call. Mapping and clearing that memory takes longer than many requests.
@@ -9,7 +9,7 @@ import threading
 
 from cryofs.fuse.libfuse import mfusepy
 
-# Earlier versions of libfuse end idle threads, and the interpreter would not notice.
+# Earlier versions of libfuse end idle threads, whose state would never be released.
 _KEEPS_THREADS = (mfusepy.fuse_version_major, mfusepy.fuse_version_minor) >= (3, 12)
 _kept = threading.local()
 

@@ -30,7 +30,7 @@ class Copied:
 
 
 def copy_owner(found: os.stat_result, target: int) -> None:
-    """Give an open file the owner and group of another file, whose stat result is `found`, unless it has them."""
+    """Set owner and group of an open file to those of a stat result `found`, if they differ."""
     now = os.fstat(target)
     if (now.st_uid, now.st_gid) != (found.st_uid, found.st_gid):
         changes.disk.set_owner(target, found.st_uid, found.st_gid)

@@ -1,4 +1,4 @@
-"""Calls that go on when the request that began them has reached its deadline, because they must not be given up."""
+"""Calls that continue after the deadline of the request that began them, because they must not be abandoned."""
 
 import threading
 from collections.abc import Callable
@@ -35,5 +35,7 @@ def result_in_time(future: Future[Result], what: str) -> Result:
     """
     wait([future], deadlines.seconds_left())
     if not future.done():
-        raise StuckError(f"{what} takes longer than this kernel lets a request take; it goes on, so retry later")
+        raise StuckError(
+            f"{what} exceeds the request time limit of this kernel, and continues in the background; retry later"
+        )
     return future.result()

@@ -1,4 +1,4 @@
-"""Programs that have files open, as far as the user may see."""
+"""Programs that have files open, as far as the user has permission to see them."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ from cryofs.system.process_state import PROC
 
 
 def writers_of(files: Collection[Path], processes: Path = PROC) -> dict[Path, str]:
-    """Return a program that has each file open for writing, such as ``dd (process 4711)``, where one is found."""
+    """Return, for each file, a program that has it open for writing, such as ``dd (process 4711)``, if one is found."""
     found: dict[Path, str] = {}
     for process in processes.iterdir():
         if not process.name.isdecimal():

@@ -8,7 +8,7 @@ from cryofs.system import file_calls
 _AT_FDCWD = -100
 NO_REPLACE = 1
 EXCHANGE = 2
-# errors of kernels, file systems and C libraries without the flags
+# errors of kernels, file systems and C libraries that do not support the flags
 _NOT_SUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
