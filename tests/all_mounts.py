@@ -13,14 +13,14 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def one_hangs() -> Iterator[None]:
-    """Let no other test query all mounts in the context."""
+    """Exclude tests that query all mounts, in the context."""
     with _locked(fcntl.LOCK_EX):
         yield
 
 
 @contextlib.contextmanager
 def queried() -> Iterator[None]:
-    """Let no other test have a mount that hangs in the context."""
+    """Exclude tests with a mount that hangs, in the context."""
     with _locked(fcntl.LOCK_SH):
         yield
 

@@ -1,4 +1,4 @@
-"""A disk of which some calls fail: a full disk, an error of the storage, a sync that fails."""
+"""A simulated disk with failing calls: a full disk, an error of the storage, a failed sync."""
 
 import os
 from typing import Any

@@ -1,4 +1,4 @@
-"""A disk of any size, as far as programs ask how much is free: the files of a folder take what they hold."""
+"""A simulated disk: statvfs reports the space that the files of a folder leave free."""
 
 import os
 from pathlib import Path
@@ -33,7 +33,7 @@ class SmallDisk:
         return self._size - self.others - sum(one.st_blocks for one in found) * _BLOCK
 
     def leave(self, free: int) -> None:
-        """Let other files take all but so many bytes."""
+        """Let other files use all free space except some bytes."""
         self.others += self.free - free
 
     def statvfs(self, _: int) -> os.statvfs_result:
@@ -44,7 +44,7 @@ class SmallDisk:
 
 
 def small_disk(folder: Path, size: int, patch: pytest.MonkeyPatch) -> SmallDisk:
-    """Let a folder lie on a disk of so many bytes."""
+    """Simulate a disk of a size in bytes for a folder."""
     disk = SmallDisk(folder, size)
     patch.setattr(os, "fstatvfs", disk.statvfs)
     return disk

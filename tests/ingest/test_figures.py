@@ -1,4 +1,4 @@
-"""Figures and log lines about what becomes of the movies that are written through a mount."""
+"""Figures and log lines about movies that are written through a mount."""
 
 import logging
 import os
@@ -38,7 +38,7 @@ def wait_for(condition: Callable[[], object]) -> None:
 
 @pytest.fixture
 def errors(monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
-    """The errors that all movies fail with, one after the other; the last one again and again."""
+    """The errors that movies fail with, in order; the last one repeats."""
     found: list[Exception] = []
 
     def archive(_: Children, places: Iterator[Path], *__: object) -> Iterator[tuple[Path, Exception]]:

@@ -1,4 +1,4 @@
-"""Movies that wait for a gain reference: what is asked of the worker process, and when."""
+"""Movies that wait for a gain reference: the requests to the worker process."""
 
 import shutil
 import time

@@ -1,4 +1,4 @@
-"""When estimates of waiting movies become references, and what becomes of the movies."""
+"""When estimates of waiting movies become references, and what happens to the movies."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""What people see of a mount that stores movies: stats and metrics."""
+"""Figures of a mount that stores movies: stats and metrics."""
 
 import json
 import os
