@@ -16,7 +16,7 @@ from benchmarks.reading_peers import Session
 from benchmarks.readings import WRITING, Readings, in_turn
 
 DISK, COMPRESS = "the same disk", "cryofs compress"
-# so long that nothing is archived during a measurement
+# long enough that nothing is archived during a measurement
 _NEVER = ("-o", "settle=86400")
 _AT_ONCE = ("-o", "settle=0")
 _COPIES = {

@@ -69,7 +69,7 @@ class Plan:
 
 @dataclass
 class Course:
-    """What happened in a session: bytes and seconds of reads, waiting movies, memory in bytes."""
+    """Measurements of a session: bytes and seconds of reads, waiting movies, memory in bytes."""
 
     first_reads: list[tuple[int, float]] = field(default_factory=list)
     later_reads: list[tuple[int, float]] = field(default_factory=list)
@@ -82,7 +82,7 @@ class Course:
 
 
 def hold_session(folder: Path, plan: Plan, notes: list[str]) -> list[Reading]:
-    """Hold a session with and without archiving; exit at the first wrong byte."""
+    """Run a session with and without archiving; exit at the first wrong byte."""
     sources = make_sources(folder / "sources", plan)
     if plan.corrected and (why_not := mounts.missing(MOTION_PROGRAM)):
         notes.append(f"{READING_NOTE}{SESSION}: {why_not}.")
@@ -148,7 +148,7 @@ class _Session:
         self._corrections: list[Future[None]] = []
 
     def hold(self, *, is_archiving: bool) -> Course:
-        """Return what happened."""
+        """Return the measurements."""
         shutil.rmtree(self._folder, ignore_errors=True)
         self._archive.mkdir(parents=True)
         for path in self._references:
@@ -259,7 +259,7 @@ class _Session:
                 sys.exit(f"{self._name(number)}: the corrected image differs from that of the same movie")
 
     def _left(self) -> int:
-        """Return how many plain movies the archive has."""
+        """Return the number of plain movies in the archive."""
         return sum(name.endswith(".mrc") and name.startswith("movie-") for name in os.listdir(self._archive))
 
     def _wait(self) -> None:
@@ -271,7 +271,7 @@ class _Session:
 
     @contextmanager
     def _watched(self, processes: MountProcesses) -> Iterator[None]:
-        """Note memory and waiting movies in the background."""
+        """Record memory and waiting movies in the background."""
         ended = threading.Event()
 
         def look() -> None:
