@@ -9,10 +9,13 @@ import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from cryofs.archive.identify import is_marked
 from cryofs.config.settings import Settings
+from cryofs.errors import DamagedError
 from cryofs.formats.archive_names import archived_path
 from cryofs.ingest.in_background import Ingester
 from cryofs.ingest.left_step import end_left_step
+from cryofs.ingest.moved_gains import MovedGains
 from cryofs.ingest.moves import Moves
 from cryofs.ingest.thaw import check_changeable, original_draft, remove_plain_twin, replace_by_original
 from cryofs.movies.archived import ArchivedMovie
@@ -38,12 +41,19 @@ class MountedMovies:
         self._thawing = NameLocks()
         parts.names.settle = lambda place: end_left_step(place, parts.users(place, None))
         self._ingester = Ingester(parts, settings)
-        self._moves = Moves(parts.root.path, self._gains, self._thaw_locked)
+        self._moved_gains = MovedGains(parts.root.path, self._gains)
+        self._moves = Moves(self._moved_gains, self._thaw_locked)
 
     def check_removable(self, place: Path) -> None:
-        """Raise OSError if the movie of a name is derived from a TIFF movie."""
-        with ArchivedMovie(archived_path(place), self._gains) as movie:
-            check_changeable(movie, place)
+        """Raise OSError if the movie of a name is derived from a TIFF movie; damaged ones can be removed."""
+        archived = archived_path(place)
+        try:
+            with ArchivedMovie(archived, self._gains) as movie:
+                check_changeable(movie, place)
+        except DamagedError:
+            # an intact TIFF movie of another program may have lost its record only
+            if not is_marked(archived):
+                raise
 
     def thaw(self, place: Path, *, empty: bool) -> None:
         """Replace the archived movie of a name by its original, durably."""
@@ -79,6 +89,10 @@ class MountedMovies:
         remove_plain_twin(place)
         drop_lines(place, archived)
         changes.disk.remove(archived)
+
+    def folder_moves(self, folder: Path, target: Path) -> None:
+        """Make the gain references of the movies in a folder findable after its rename."""
+        self._moved_gains.provide_all(folder, target.parent)
 
     def set_attributes(self, place: Path, change: AttributeChange) -> None:
         """Set attributes; mode and times take a thaw, because they are in the record."""

@@ -12,13 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cryofs.archive.verify import feed
+from cryofs.errors import DamagedError
 from cryofs.formats.archive_names import archived_path
-from cryofs.formats.record import Original
+from cryofs.formats.record import Original, read_record
 from cryofs.movies.archived import ArchivedMovie, check_pages
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.twins import conflict
 from cryofs.storage import changes
 from cryofs.storage.atomic_file import Draft, draft, regular_file, sync_folder
+from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.checksum_lists import recorded, replacing, update
 from cryofs.storage.file_copy import copy_owner
 from cryofs.storage.steps import Users, replace_twin
@@ -84,10 +86,23 @@ def replace_by_original(made: Path, plain: Path, users: Users) -> None:
 
 
 def remove_plain_twin(plain: Path) -> None:
-    """Remove the plain file beside an archived movie that counts, as a restored backup leaves it."""
-    if regular_file(plain) is not None:
+    """Remove the plain file beside an archived movie that counts, as a restored backup leaves it.
+
+    The plain file beside a damaged archived movie may be the only copy. It stays, and has the name afterwards.
+    """
+    if regular_file(plain) is not None and not is_damaged(plain):
         changes.disk.remove(plain)
         sync_folder(plain.parent)
+
+
+def is_damaged(plain: Path) -> bool:
+    """Return True if the record of the archived movie of a name is damaged, so that nothing is known of it."""
+    try:
+        with LocalFile.open(archived_path(plain)) as source:
+            read_record(source)
+    except DamagedError:
+        return True
+    return False
 
 
 def _copy_attributes(movie: ArchivedMovie, made: Draft, *, empty: bool) -> None:

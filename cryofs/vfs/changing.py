@@ -78,6 +78,9 @@ class ArchivedMovies(Protocol):
     def remove(self, place: Path) -> None:
         """Remove the archived movie of a name; open handles go on reading. Called with the name locked."""
 
+    def folder_moves(self, folder: Path, target: Path) -> None:
+        """Make sure that the movies in a folder can be read after its rename; called with all names locked."""
+
     def set_attributes(self, place: Path, change: AttributeChange) -> None:
         """Set attributes that readers see of an archived movie from now on. Called with the name locked."""
 
@@ -118,6 +121,10 @@ class ReadOnlyMovies:
     def remove(self, place: Path) -> None:
         """Refuse."""
         raise _read_only(place)
+
+    def folder_moves(self, folder: Path, target: Path) -> None:
+        """Refuse, because gain references would have to be copied."""
+        raise _read_only(folder)
 
     def set_attributes(self, place: Path, change: AttributeChange) -> None:
         """Refuse."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cryofs.errors import DamagedError
-from cryofs.formats.archive_names import GAIN_REFERENCE, is_own_name, is_reference_name
+from cryofs.formats.archive_names import GAIN_REFERENCE, is_own_name
 from cryofs.movies import registry
 from cryofs.movies.provider import Provider
 from cryofs.storage import changes
@@ -87,9 +87,7 @@ class NameChanges:
     def new_place(self, path: str) -> Path:
         """Return the place of a path that a file may get; OSError (EPERM) if its name is refused."""
         place = self.place(path)
-        reason = refusal(self._root, place, self._tree.options)
-        if reason is None and is_reference_name(place.name) and not self._tree.entries.needs_references(place.parent):
-            reason = "a gain reference of this name would not be shown here, because the folder has no TIFF movies"
+        reason = refusal(self._root, place, self._tree.options, self._tree.entries.needs_references)
         if reason is not None:
             log.warning("%s: refused; %s", path, reason)
             raise OSError(errno.EPERM, reason, path)
@@ -274,6 +272,10 @@ class NameChanges:
         else:
             if stat.S_ISDIR(moved.attributes.mode) and replaced is not None and flags == 0:
                 self._clear(target, target_path)
+            exchanged = replaced if flags == renaming.EXCHANGE else None
+            for one, stood, other in ((place, moved, target), (target, exchanged, place)):
+                if stood is not None and stat.S_ISDIR(stood.attributes.mode):
+                    self._archived.folder_moves(one, other)
             for one in (place, target):
                 self.drop_checksum(one)
             with self._root.above(place) as folder, self._root.above(target) as target_folder:
