@@ -73,11 +73,12 @@ def tree(folder: Path) -> dict[str, tuple[Any, ...]]:
         about = path.lstat()
         content: Any = None
         if stat.S_ISREG(about.st_mode):
-            content = about.st_size, path.read_bytes(), os.listxattr(path)
+            attributes = {name: os.getxattr(path, name) for name in os.listxattr(path)}
+            content = about.st_size, path.read_bytes(), attributes
         elif path.is_symlink():
             content = str(path.readlink())
         mtime = about.st_mtime_ns if about.st_mtime_ns < 10**15 else "now"
-        found[str(path.relative_to(folder))] = about.st_mode, about.st_uid, mtime, content
+        found[str(path.relative_to(folder))] = about.st_mode, about.st_uid, about.st_gid, mtime, content
     return found
 
 
