@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
 
-.PHONY: setup system bench-system test test-slow torture lint coverage damage demo bench docs man package clean
+.PHONY: setup system bench-system torture-system test test-slow torture lint coverage damage demo bench docs man package clean
 
 setup: $(READY) system
 
@@ -23,10 +23,11 @@ $(BENCH_READY): $(READY)
 
 # Install missing packages if possible; otherwise tests that need them are skipped with a reason.
 system: PACKAGES = fusermount3:fuse3 tiffinfo:libtiff-tools relion_convert_to_tiff:relion chromium:chromium \
-	systemd-analyze:systemd getfattr:attr curl:curl rsync:rsync mpirun:openmpi-bin bzip2:bzip2 xz:xz-utils zstd:zstd locale-gen:locales git:git \
-	smbd:samba smbclient:smbclient
+	systemd-analyze:systemd getfattr:attr curl:curl rsync:rsync mpirun:openmpi-bin bzip2:bzip2 xz:xz-utils zstd:zstd locale-gen:locales \
+	git:git smbd:samba smbclient:smbclient
+torture-system: PACKAGES = stress-ng:stress-ng fio:fio dbench:dbench bonnie++:bonnie++
 bench-system: PACKAGES = mpirun:openmpi-bin pzstd:zstd mksquashfs:squashfs-tools squashfuse:squashfuse
-system bench-system:
+system bench-system torture-system:
 	@missing=""; \
 	for each in $(PACKAGES); do command -v "$${each%:*}" >/dev/null || missing="$$missing $${each#*:}"; done; \
 	if [ -n "$$missing" ]; then \
@@ -62,8 +63,9 @@ coverage: setup
 damage: setup
 	$(BIN)/python -m tests.corpus.run $(ARGS)
 
-# ARGS="--kills 60 --minutes 2" for a shorter run than an hour; writes the figures to docs/reliability.md
-torture: setup
+# ARGS="--kills 60 --minutes 2 --stress 30" for a shorter run than hours; writes the figures to docs/reliability.md.
+# ARGS="writing fio --stress 60" for some parts, without writing them
+torture: setup torture-system
 	$(BIN)/python -m tests.torture $(ARGS)
 
 demo: setup

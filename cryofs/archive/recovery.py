@@ -48,6 +48,8 @@ def recover(archive: Path, report: Report) -> None:
 
 def recover_folder(folder: Path, report: Report) -> None:
     """Recover a folder, and remove its stale drafts and locks; errors and `report` are those of `recover`."""
+    # first, because a change of the journal needs room, which a draft may have taken
+    atomic_file.remove_stale_drafts(folder)
     journal = read_journal(folder)
     for number, _ in journal.bad:
         report(f"{folder / JOURNAL_NAME}, line {number}: invalid and removed; run cryofs verify {folder}")
@@ -62,7 +64,6 @@ def recover_folder(folder: Path, report: Report) -> None:
             report(_restore_orphan(folder / name))
         elif is_lock_of(name, JOURNAL_NAME, LIST_NAME):
             remove_left(folder / name)
-    atomic_file.remove_stale_drafts(folder)
 
 
 def _is_left(name: str) -> bool:

@@ -57,6 +57,7 @@ def _check_machine() -> "list[Finding]":
 
 def _check_path(path: Path) -> "list[Finding]":
     from cryofs.doctor.archive import check_archive, survey
+    from cryofs.doctor.ingestion import check_ingestion
     from cryofs.doctor.mounts import check_figures, check_mount
     from cryofs.fuse.control import is_mounted, mount_holding
 
@@ -69,7 +70,7 @@ def _check_path(path: Path) -> "list[Finding]":
         if is_mounted(path):
             # @archive works even if the path of the archive is not accessible, but is slow: read a small sample only
             frame_bytes = survey(path / "@archive", folders=20, files_per_folder=2).largest_frame
-            return findings + check_figures(facts, frame_bytes)
+            return findings + check_figures(facts, frame_bytes) + check_ingestion(facts, mount.place)
     if not path.is_dir():
         raise ArchiveError(
             f"{path}: no such archive or mountpoint; pass an existing one, or no argument to check this machine"

@@ -75,6 +75,17 @@ class Reporter:
         if self._task is not None:
             self._progress.advance(self._task, count)
 
+    def update(self, description: str, completed: int, total: int) -> None:
+        """Show a bar of work whose total may change."""
+        if self._task is None:
+            self.begin(description, total)
+        self._progress.update(self._task, completed=completed, total=total)
+
+    @property
+    def is_terminal(self) -> bool:
+        """True if bars are shown."""
+        return not self._progress.disable
+
     def line(self, text: str) -> None:
         """Print a line on standard error."""
         self._console.print(printable(text))

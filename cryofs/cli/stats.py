@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cryofs.cli.ingest_lines import outcome_lines, waiting_lines
 from cryofs.cli.output import Reporter, print_json
 from cryofs.cli.parameters import PATH, json_option
 from cryofs.errors import ArchiveError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 def command(path: Path, as_json: bool) -> None:
     """Print the savings of an archive or a mount.
 
-    For a mountpoint, also prints cache and read figures.
+    For a mountpoint, also prints cache and read figures, and for a writable one the movies that wait to be archived.
 
     Example: cryofs stats /mnt/movies
     """
@@ -58,7 +59,8 @@ def _print(saved: "Savings", mounted: dict[str, Any]) -> None:
         f"{saved.movies} movies: {size_text(saved.original_bytes)} -> {size_text(saved.stored_bytes)} "
         f"({percent(saved.ratio)})"
     )
-    if not saved.movies + saved.damaged + len(saved.unread):
+    ingest = mounted.pop("ingest", None)
+    if not saved.movies + saved.damaged + len(saved.unread) and not ingest:
         print("no archived movies found; pass the folder that cryofs compress wrote (-o), or a mountpoint")
     if saved.damaged:
         print(f"{saved.damaged} damaged movies; list them with cryofs verify")
@@ -66,6 +68,12 @@ def _print(saved: "Savings", mounted: dict[str, Any]) -> None:
     if eers.looked_at:
         sampled = f", {eers.looked_at} of them checked" if eers.looked_at < eers.files else ""
         print(f"{eers.files} EER files{sampled}: {len(eers.damaged) or 'none'} damaged")
+    if ingest:
+        lines = [*outcome_lines(ingest), *waiting_lines(ingest)]
+        if names := mounted.pop("names_open_for_writing"):
+            lines += [f"open for writing: {mounted['open_for_writing']}", *(f"    {name}" for name in names)]
+        for line in lines:
+            print(printable(line))
     damaged = mounted.pop("damaged", [])
     for name, value in mounted.items():
         print(printable(f"{name:16} {value}"))

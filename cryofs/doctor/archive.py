@@ -13,20 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryofs.archive.eer_checks import EerCheck, check_eers
-from cryofs.archive.twins import counting
 from cryofs.config.settings import FILE_NAME, load_settings
 from cryofs.doctor.finding import Finding, ok, problem, warning
-from cryofs.errors import CryofsError, GainError, SettingsError
-from cryofs.formats.archive_names import archived_name, archived_path, is_movie_name, is_own_name, is_reference_name
+from cryofs.doctor.leftovers import Leftovers, check_leftovers, several
+from cryofs.errors import GainError, SettingsError
+from cryofs.formats.archive_names import is_own_name, is_reference_name
 from cryofs.formats.record import Gain, Record
 from cryofs.movies.eer_gain import defects_of
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.registry import identify
-from cryofs.movies.twins import Counts, conflict
-from cryofs.storage.archive_lock import holders, is_of_this_boot
-from cryofs.storage.atomic_file import DRAFT_PREFIX, is_stale
-from cryofs.storage.hidden_files import HIDDEN_PREFIX
-from cryofs.storage.journal import JOURNAL_NAME, read_journal
 from cryofs.system.mount_table import MOUNT_TABLE, is_remote, mount_of, mount_table
 
 FOLDERS = 1000
@@ -50,10 +45,7 @@ class Survey:
     sampled: bool = False
     unreadable: list[Path] = field(default_factory=list)
     damaged: list[Path] = field(default_factory=list)
-    drafts: list[Path] = field(default_factory=list)
-    conflicts: list[Path] = field(default_factory=list)
-    journals: list[Path] = field(default_factory=list)
-    hidden: list[Path] = field(default_factory=list)
+    leftovers: Leftovers = field(default_factory=Leftovers)
     records: dict[Path, Record] = field(default_factory=dict)
     eers: list[Path] = field(default_factory=list)
     largest_file: int = 0
@@ -74,16 +66,14 @@ def survey(archive: Path, folders: int = FOLDERS, files_per_folder: int = FILES_
             break
         seen.folders += 1
         paths = [Path(place) / name for name in sorted(names)]
-        seen.drafts += [path for path in paths if path.name.startswith(DRAFT_PREFIX)]
-        seen.hidden += [path for path in paths if path.name.startswith(HIDDEN_PREFIX)]
-        _find_twins(paths, seen)
+        seen.leftovers.add_folder(paths)
         references = [path for path in paths if is_reference_name(path.name)]
         others = [path for path in paths if path not in references and not is_own_name(path.name)]
         sample = _evenly_spaced(others, files_per_folder)
         seen.sampled |= len(sample) < len(others)
         for path in [*references, *sample]:
             _examine(path, seen)
-    seen.unreadable += [Path(error.filename) for error in unlisted]
+    seen.unreadable += [*seen.leftovers.unreadable, *(Path(error.filename) for error in unlisted)]
     return seen
 
 
@@ -97,9 +87,7 @@ def check_archive(archive: Path, table: Path = MOUNT_TABLE) -> list[Finding]:
         *check_eer_files(check_eers(seen.eers), seen.sampled),
         *check_references(archive, seen),
         check_settings(archive),
-        *check_lock(archive),
-        *check_twins(archive, seen),
-        check_drafts(seen),
+        *check_leftovers(archive, seen.leftovers),
         check_room(archive, seen.largest_file),
         check_file_system(archive, table),
     ]
@@ -109,7 +97,7 @@ def check_readable(archive: Path, seen: Survey) -> Finding:
     """Check that this user can read the examined files."""
     if seen.unreadable:
         return problem(
-            f"{_several(seen.unreadable, 'files or folders')} not readable by this user",
+            f"{several(seen.unreadable, 'files or folders')} not readable by this user",
             f"as their owner: chmod -R u+rX,go+rX {archive}, or mount as a user with read permission",
         )
     sampled = " (a sample)" if seen.sampled else ""
@@ -120,7 +108,7 @@ def check_records(archive: Path, seen: Survey) -> Finding:
     """Check that the records of the examined movies are intact, and that the archive has movies."""
     if seen.damaged:
         return problem(
-            f"{_several(seen.damaged, 'movies')}: damaged",
+            f"{several(seen.damaged, 'movies')}: damaged",
             f"restore from a backup; list all damaged movies with cryofs verify {archive}",
         )
     if not seen.records and seen.eers:
@@ -168,7 +156,7 @@ def check_references(archive: Path, seen: Survey) -> list[Finding]:
     return [
         problem(
             f"gain reference {needed[sha256].name} (sha256 {sha256[:8]}...): missing, changed or not readable; "
-            f"needed by {_several(movies, 'movies')}",
+            f"needed by {several(movies, 'movies')}",
             f"restore the file in {archive} from a backup",
         )
         for sha256, movies in missing.items()
@@ -192,52 +180,6 @@ def check_settings(archive: Path) -> Finding:
     if defects:
         return warning(defects, "use another gain reference, unless these pixels are known defects")
     return ok(f"{path}: valid" if path.exists() else f"{path}: not present, so all settings have their defaults")
-
-
-def check_lock(archive: Path) -> list[Finding]:
-    """List the commands that change the archive, or an archive above it, at the moment."""
-    return [
-        ok(f"{archive}: in use by {holder.text}")
-        if is_of_this_boot(holder)
-        else warning(
-            f"{archive}: in use by {holder.text}, on another machine",
-            "if it no longer runs, pass --break-lock to the next command that changes the archive",
-        )
-        for holder in holders(archive)
-    ]
-
-
-def check_twins(archive: Path, seen: Survey) -> list[Finding]:
-    """Check for interrupted steps, hidden files, and names of which a plain file and an archived movie exist."""
-    found = [
-        problem(
-            str(conflict(path, archived_path(path))).partition("; ")[0],
-            "compare both files, then rename or remove one",
-        )
-        for path in seen.conflicts
-    ]
-    if seen.journals and not any(holder.is_exclusive for holder in holders(archive)):
-        found.append(
-            warning(
-                f"{_several(seen.journals, 'journals')} of interrupted steps", f"recover with cryofs ingest {archive}"
-            )
-        )
-    if seen.hidden:
-        found.append(
-            ok(f"{_several(seen.hidden, 'hidden files')}: originals that cryofs ingest keeps for a day, or restores")
-        )
-    return found
-
-
-def check_drafts(seen: Survey) -> Finding:
-    """Check that no unfinished files of interrupted runs remain."""
-    stale = [path for path in seen.drafts if _is_stale(path)]
-    if stale:
-        return warning(
-            f"{_several(stale, 'unfinished files')} of an interrupted run",
-            "repeat cryofs compress with --only-do-unfinished, which removes these files, or delete them",
-        )
-    return ok("no unfinished files of interrupted runs")
 
 
 def check_room(archive: Path, largest_file: int) -> Finding:
@@ -264,25 +206,6 @@ def check_file_system(archive: Path, table: Path = MOUNT_TABLE) -> Finding:
     return ok(f"{archive}: on {kind}")
 
 
-def _find_twins(paths: Sequence[Path], seen: Survey) -> None:
-    """Add the journal of a folder with a step, and the names of which neither file counts."""
-    names = {path.name for path in paths}
-    twins = [path for path in paths if is_movie_name(path.name) and archived_name(path.name) in names]
-    journal = next((path for path in paths if path.name == JOURNAL_NAME), None)
-    if journal is not None:
-        try:
-            lines = read_journal(journal.parent)
-            if lines.bad or any(line.step != "kept" for line in lines.lines):
-                seen.journals.append(journal)
-        except (CryofsError, OSError):
-            seen.unreadable.append(journal)
-    for path in twins:
-        # damaged movies and unreadable files are found as such
-        with contextlib.suppress(CryofsError, OSError):
-            if counting(path) is Counts.NEITHER:
-                seen.conflicts.append(path)
-
-
 def _examine(path: Path, seen: Survey) -> None:
     try:
         found = path.lstat()
@@ -305,14 +228,6 @@ def _examine(path: Path, seen: Survey) -> None:
         seen.damaged.append(path)
 
 
-def _is_stale(draft: Path) -> bool:
-    """Return True if no run uses a draft any more."""
-    try:
-        return is_stale(draft)
-    except OSError:
-        return False
-
-
 def _sums(library: GainLibrary, paths: Iterable[Path]) -> set[str]:
     sums = set()
     for path in paths:
@@ -329,7 +244,3 @@ def _frame_bytes(record: Record) -> int:
 def _evenly_spaced(paths: Sequence[Path], count: int) -> Sequence[Path]:
     step = -(-len(paths) // count) or 1
     return paths[::step]
-
-
-def _several(paths: Sequence[Path], noun: str) -> str:
-    return str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more {noun}"

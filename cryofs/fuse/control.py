@@ -20,6 +20,8 @@ ATTRIBUTE_PREFIX = "user.cryofs."
 FACTS_ATTRIBUTE = ATTRIBUTE_PREFIX + "facts"
 # the process of the mount, also while the archive is being loaded
 PROCESS_ATTRIBUTE = ATTRIBUTE_PREFIX + "process"
+# setting it asks a writable mount to begin at once with movies that wait for a time to pass
+SETTLE_ATTRIBUTE = ATTRIBUTE_PREFIX + "settle_now"
 # Even a busy mount responds within milliseconds, because queries do not wait for decodes.
 ANSWER_SECONDS = 5.0
 # Errors of a stale mount, and of a request that was pending when its process was killed.
@@ -147,6 +149,22 @@ def mount_facts(path: Path) -> dict[str, Any] | None:
                 f"{path}: mounted by another user, without access for others; mount it with -o allow_other"
             ) from error
         return None
+
+
+def settle_now(mountpoint: Path, seconds: float = ANSWER_SECONDS) -> None:
+    """Ask a writable mount to begin at once with movies that wait for a time to pass.
+
+    Raises
+    ------
+    MountError
+        The mount does not respond, or refuses the request.
+    """
+    try:
+        limited.run(partial(os.setxattr, mountpoint, SETTLE_ATTRIBUTE, b""), seconds)
+    except TimeoutError as error:
+        raise stuck(mountpoint) from error
+    except OSError as error:
+        raise MountError(f"{mountpoint}: request refused ({error.strerror}); unmount without --wait") from error
 
 
 def file_facts(path: Path) -> dict[str, Any] | None:

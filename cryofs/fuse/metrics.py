@@ -34,6 +34,21 @@ _GAUGES = {
     "seconds": "Time since mounting in seconds.",
 }
 
+# figures of a writable mount
+_INGEST_COUNTERS = {
+    "ingested": "Written movies that became archived movies.",
+    "original_bytes": "Size of the ingested movies before in bytes.",
+    "stored_bytes": "Size of the ingested movies in the archive in bytes.",
+    "kept_plain": "Written files with a movie name that stay plain files.",
+}
+_INGEST_GAUGES = {"failed": "Written movies that could not be archived."}
+# figures of each reason why movies wait
+_WAITING = {
+    "files": "Written movies that wait to be archived, by reason.",
+    "bytes": "Size of the movies that wait to be archived in bytes, by reason.",
+    "oldest_seconds": "Time that the oldest movie has waited in seconds, by reason.",
+}
+
 
 def serve_metrics(address: Address, facts: Callable[[], dict[str, Any]]) -> None:
     """Serve metrics at ``http://ADDRESS/metrics`` until the process ends.
@@ -67,11 +82,24 @@ class _Figures(Collector):
 
     def collect(self) -> Iterator[Metric]:
         facts = self._facts()
-        labels = [str(facts["archive"])]
-        for names, family in ((_COUNTERS, CounterMetricFamily), (_GAUGES, GaugeMetricFamily)):
-            for name, meaning in names.items():
-                metric = family(f"cryofs_{name}", meaning, labels=["archive"])
-                # the cache does not exist before the mount is live
-                if name in facts:
-                    metric.add_metric(labels, float(facts[name]))
+        archive = str(facts["archive"])
+        yield from _metrics(archive, facts, "", _COUNTERS, _GAUGES)
+        if ingest := facts.get("ingest"):
+            yield from _metrics(archive, ingest, "ingest_", _INGEST_COUNTERS, _INGEST_GAUGES)
+            for name, meaning in _WAITING.items():
+                metric = GaugeMetricFamily(f"cryofs_waiting_{name}", meaning, labels=["archive", "reason"])
+                for reason, figures in ingest["waiting"].items():
+                    metric.add_metric([archive, reason], float(figures[name]))
                 yield metric
+
+
+def _metrics(
+    archive: str, facts: dict[str, Any], prefix: str, counters: dict[str, str], gauges: dict[str, str]
+) -> Iterator[Metric]:
+    for names, family in ((counters, CounterMetricFamily), (gauges, GaugeMetricFamily)):
+        for name, meaning in names.items():
+            metric = family(f"cryofs_{prefix}{name}", meaning, labels=["archive"])
+            # the cache does not exist before the mount is live
+            if name in facts:
+                metric.add_metric([archive], float(facts[name]))
+            yield metric

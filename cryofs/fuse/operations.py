@@ -227,7 +227,8 @@ class Operations(mfusepy.Operations):
         fact = name.removeprefix(ATTRIBUTE_PREFIX)
         if fact not in facts:
             raise OSError(mfusepy.ENOATTR, "no such attribute", path)
-        return os.fsencode(str(facts[fact]))
+        value = facts[fact]
+        return os.fsencode(json.dumps(value) if isinstance(value, dict) else str(value))
 
     @with_errno
     def listxattr(self, path: str) -> list[str]:

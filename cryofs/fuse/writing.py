@@ -8,6 +8,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any
 
+from cryofs.fuse.control import SETTLE_ATTRIBUTE
 from cryofs.fuse.libfuse import mfusepy
 from cryofs.fuse.operations import Operations, with_errno
 from cryofs.vfs.page_cache_policy import Pages
@@ -159,7 +160,10 @@ class WritingOperations(Operations):
 
     @with_errno
     def setxattr(self, path: str, name: str, value: bytes, options: int, position: int = 0) -> int:
-        """Set an extended attribute."""
+        """Set an extended attribute of a file, or make a request to the mount."""
+        if name == SETTLE_ATTRIBUTE and path == "/":
+            self._files.archived.settle_now()
+            return 0
         self._files.attribute_changes.set_extended(path, name, value, options)
         return 0
 

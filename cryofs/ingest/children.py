@@ -2,14 +2,16 @@
 
 import contextlib
 import logging
+import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cryofs.compress.writer import OnFrame
 from cryofs.config.settings import Settings
-from cryofs.errors import CryofsError
+from cryofs.errors import ChangedError, CryofsError
 from cryofs.execution.messages import Done, Failed, Progress
 from cryofs.execution.preload import prepare
 from cryofs.execution.processes import Processes
@@ -18,6 +20,7 @@ from cryofs.ingest.draft import DraftOptions, MakeDrafts, Ready
 from cryofs.ingest.in_background import outside
 from cryofs.ingest.publish import publish
 from cryofs.storage.atomic_file import remove_stale_drafts
+from cryofs.text import percent
 from cryofs.vfs.changing import MountParts
 
 # Added to the nice value of children, so that programs go first.
@@ -43,18 +46,27 @@ class NiceDrafts:
 class Children:
     """Maker of archived movies; one thread uses it.
 
+    Parameters
+    ----------
+    on_archived : callable
+        Called with the place of each archived movie, its original and its stored size.
+
     Raises
     ------
     GainError
         The gain reference of the settings is not valid.
     """
 
-    def __init__(self, parts: MountParts, settings: Settings):
+    def __init__(self, parts: MountParts, settings: Settings, on_archived: Callable[[Path, int, int], None]):
         self._parts = parts
+        self._on_archived = on_archived
         self._root = parts.root.path
         self._jobs = settings.ingest_jobs
         if settings.gain not in ("auto", "none"):
             References(self._root).import_file(Path(settings.gain))
+        # held during a step
+        self._step = threading.Lock()
+        self._is_stopped = False
         self._options = DraftOptions(gain="none" if settings.gain == "none" else "auto")
         # children are forked from it; without it each child imports everything itself
         with contextlib.suppress(OSError):
@@ -97,14 +109,36 @@ class Children:
             if not is_clean:
                 _remove_drafts({place.parent for place in places})
 
+    def stop(self, seconds: float) -> bool:
+        """End the child processes, and wait some seconds for a step that is under way; no other begins afterwards.
+
+        Returns
+        -------
+        bool
+            Whether there were child processes, whose drafts remain to be removed.
+        """
+        # this process has no other children of this kind
+        children = multiprocessing.active_children()
+        for child in children:
+            child.terminate()
+        if self._step.acquire(timeout=seconds):
+            self._is_stopped = True
+            self._step.release()
+        return bool(children)
+
     def _publish(self, made: Ready) -> Exception | None:
         place, name = made.plain, self._parts.root.name_of(made.plain)
         try:
-            with self._parts.names.changing(place):
+            with self._step, self._parts.names.changing(place):
+                if self._is_stopped:
+                    made.discard()
+                    return ChangedError(f"{name}: not archived yet, because the mount ends")
                 publish(made, self._parts.users(place, made.state))
         except (CryofsError, OSError) as error:
             return error
-        log.info("%s: archived (%d bytes stored as %d)", name, made.state.size, made.stored_bytes)
+        self._on_archived(place, made.state.size, made.stored_bytes)
+        ratio = percent(made.stored_bytes / made.state.size)
+        log.info("%s: archived (%d bytes stored as %d, %s)", name, made.state.size, made.stored_bytes, ratio)
         return None
 
 

@@ -8,21 +8,21 @@ Threads: safe to call from any thread.
 
 import contextlib
 import logging
-import multiprocessing
 import os
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cryofs.config.settings import Settings
 from cryofs.errors import ChangedError, CryofsError, FormatError, FullDiskError, NotSmallerError
 from cryofs.execution.processes import DiedError, NoProcessError
 from cryofs.formats.archive_names import archived_path, has_archived_form
 from cryofs.ingest.finished import Verdict, judge
+from cryofs.ingest.outcomes import Outcomes, waiting_facts
 from cryofs.ingest.waiting import StoppedError, WaitingMovies, Why
 from cryofs.storage.checksum_lists import ListReader, set_seen
-from cryofs.storage.file_state import FileState, state_of
+from cryofs.storage.file_state import state_of
 from cryofs.storage.folders import folders_of
 from cryofs.storage.hashing import hash_file
 from cryofs.vfs.changing import MountParts
@@ -45,8 +45,8 @@ class Ingester:
         self._parts = parts
         self._settings = settings
         self.waiting = WaitingMovies(settings.settle)
-        # movies that failed, which are not tried again before they change
-        self._failed: dict[Path, FileState] = {}
+        self._outcomes = Outcomes(self._shown_name)
+        self._last_progress = time.monotonic()
         self._lists = ListReader()
         self._children: Children | None = None
         self._thread = threading.Thread(target=self._run, name="ingest", daemon=True)
@@ -57,27 +57,45 @@ class Ingester:
         if has_archived_form(place.name):
             self.waiting.put(place, self._settings.settle)
 
+    def settle_now(self) -> None:
+        """Look at once at the movies that wait for a time to pass, except for those that settle; returns at once."""
+        self.waiting.wake(Why.RETRY)
+
+    def facts(self) -> dict[str, Any]:
+        """Return figures of movies that wait, were archived, stay plain or failed, and the state of the thread."""
+        facts = waiting_facts(self.waiting.snapshot(), self._shown_name)
+        is_at_work = facts["waiting"][Why.INGESTING.value]["files"]
+        return {
+            **facts,
+            **self._outcomes.facts(),
+            "searching": self.waiting.is_searching,
+            "alive": self._thread.is_alive(),
+            "seconds_without_progress": round(time.monotonic() - self._last_progress, 1) if is_at_work else 0.0,
+        }
+
     def stop(self) -> None:
         """End the thread and the child processes; a step that is under way is completed."""
         self.waiting.stop()
-        if self._children is not None:
-            # this process has no other children of this kind
-            for child in multiprocessing.active_children():
-                child.terminate()
-        self._thread.join(_LAST_SECONDS)
+        # a thread that still starts children has nothing to complete, and they end with this process
+        if self._children is not None and self._children.stop(_LAST_SECONDS):
+            self._thread.join(_LAST_SECONDS)
 
     def _run(self) -> None:
         with contextlib.suppress(StoppedError):
             while True:
                 places = self.waiting.take(self._candidates)
+                self._last_progress = time.monotonic()
                 try:
                     ready = [place for place in places if self._is_ready(place)]
                     if ready:
                         self._ingest(ready)
-                except (CryofsError, OSError):
-                    log.exception("archiving written movies failed")
+                except (CryofsError, OSError) as error:
                     for place in places:
-                        self.waiting.done(place)
+                        self._delay(place, error)
+                except Exception as error:
+                    log.exception("unexpected error; these movies stay plain until they change")
+                    for place in places:
+                        self._fail(place, error)
 
     def _candidates(self) -> list[Path]:
         folders = folders_of(self._parts.root.path)
@@ -95,7 +113,7 @@ class Ingester:
             if os.path.lexists(archived_path(place)):
                 with self._parts.names.changing(place):
                     pass  # ends a step of this name that a failing call has left
-            if os.path.lexists(archived_path(place)) or self._failed.get(place) == state_of(found):
+            if os.path.lexists(archived_path(place)) or self._outcomes.has_failed(place, state_of(found)):
                 self.waiting.done(place)
                 return False
             judged = judge(place, self._lists, settle)
@@ -113,7 +131,7 @@ class Ingester:
             case Verdict.WAIT if time.time() - found.st_ctime < settle:
                 self.waiting.wait_on(place, Why.SETTLING, settle)
             case Verdict.WAIT:
-                self.waiting.wait_on(place, Why.UNFINISHED, None)
+                self.waiting.wait_on(place, Why.UNFINISHED, None, self._reason(place, judged.reason))
         return judged.verdict is Verdict.READY
 
     def _ingest(self, ready: list[Path]) -> None:
@@ -121,22 +139,26 @@ class Ingester:
             # imported late, because it takes most of the startup time
             from cryofs.ingest.children import Children
 
-            self._children = Children(self._parts, self._settings)
+            self._children = Children(self._parts, self._settings, self._outcomes.archived)
         left = set(ready)
         try:
-            with contextlib.closing(self._children.archive(ready, self.waiting.check_stop)) as archived:
+            with contextlib.closing(self._children.archive(ready, self._check)) as archived:
                 for place, error in archived:
                     left.discard(place)
                     self._ended(place, error)
-                    self.waiting.check_stop()
+                    self._check()
         finally:
             for place in left:
                 self.add(place)
 
+    def _check(self) -> None:
+        """Note that the work goes on; raise StoppedError if the mount ends."""
+        self._last_progress = time.monotonic()
+        self.waiting.check_stop()
+
     def _ended(self, place: Path, error: Exception | None) -> None:
         match error:
             case None:
-                self._failed.pop(place, None)
                 self.waiting.done(place)
             case ChangedError():
                 self.add(place)
@@ -145,15 +167,14 @@ class Ingester:
             case NotSmallerError() | FormatError():
                 self._keep(place, str(error))
             case FullDiskError() | DiedError() | NoProcessError():
-                log.warning("%s: not archived yet (%s)", self._name(place), self._named(str(error)))
-                self.waiting.wait_on(place, Why.RETRY, _RETRY_SECONDS)
+                self._delay(place, error)
             case _:
                 self._fail(place, error)
 
     def _keep(self, place: Path, reason: str) -> None:
         """Record the checksum of a file that stays plain, so that it is not tried again until it changes."""
         try:
-            hashed = hash_file(place, lambda _: self.waiting.check_stop())
+            hashed = hash_file(place, lambda _: self._check())
             with self._parts.names.locked(place):
                 if self._parts.live.has_writer(place) or state_of(place.lstat()) != state_of(hashed.found):
                     self.add(place)
@@ -165,35 +186,49 @@ class Ingester:
             self._fail(place, error)
         else:
             self.waiting.done(place)
-            log.info("%s: kept plain (%s)", self._name(place), self._named(reason))
+            text = self._reason(place, reason)
+            self._outcomes.kept_plain(place, text)
+            log.info("%s: kept plain (%s)", self._name(place), text)
+
+    def _delay(self, place: Path, error: Exception) -> None:
+        """Try a movie again later; the log has one line a movie and reason."""
+        reason = self._reason(place, str(error))
+        self._outcomes.delayed(f"{self._shown_name(place)}: {reason}")
+        if self.waiting.wait_on(place, Why.RETRY, _RETRY_SECONDS, reason):
+            log.warning("%s: not archived yet (%s); trying again every %d s", self._name(place), reason, _RETRY_SECONDS)
 
     def _fail(self, place: Path, error: Exception) -> None:
         if not os.path.lexists(place):
             self._gone(place)
             return
-        log.warning("%s: not archived (%s)", self._name(place), self._named(str(error)))
         if os.path.lexists(archived_path(place)):
             # a call failed in the middle of the step
-            self.waiting.wait_on(place, Why.RETRY, _RETRY_SECONDS)
+            self._delay(place, error)
             return
         self.waiting.done(place)
+        reason = self._reason(place, str(error))
+        log.warning("%s: not archived (%s)", self._name(place), reason)
         with contextlib.suppress(OSError):
-            self._failed[place] = state_of(place.lstat())
+            self._outcomes.failed(place, state_of(place.lstat()), reason)
 
     def _gone(self, place: Path) -> None:
         """Forget a movie that was removed, or search for it again later, because its folder may have been renamed."""
         self.waiting.done(place)
         self.waiting.search_again(max(self._settings.settle, 1))
 
+    def _shown_name(self, place: Path) -> str:
+        """Return the name of a place below the mountpoint."""
+        return "/".join(self._parts.root.below(place))
+
     def _name(self, place: Path) -> str:
         return self._parts.root.name_of(place)
 
-    def _named(self, text: str) -> str:
-        """Return a message with the name of the archive in place of paths through its descriptor."""
+    def _reason(self, place: Path, text: str) -> str:
+        """Return the message of an error without the name of its file, and without paths through a descriptor."""
         root = self._parts.root
         for path in (outside(root.path), root.path):
             text = text.replace(str(path), root.name_of(root.path))
-        return text
+        return text.removeprefix(f"{self._name(place)}: ")
 
 
 def outside(path: Path) -> Path:

@@ -6,8 +6,10 @@ Threads: safe to call from any thread. A thaw decodes before it locks the name, 
 import contextlib
 import os
 import stat
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from cryofs.archive.identify import is_marked
 from cryofs.config.settings import Settings
@@ -25,6 +27,7 @@ from cryofs.storage.atomic_file import regular_file
 from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.checksum_lists import drop_lines
 from cryofs.storage.file_state import FileState, state_of
+from cryofs.system import deadlines, late_calls
 from cryofs.vfs.attribute_changes import set_attributes
 from cryofs.vfs.changing import AttributeChange, MountParts
 from cryofs.vfs.name_locks import NameLocks
@@ -39,6 +42,9 @@ class MountedMovies:
         self._pool = ThreadPoolExecutor(settings.jobs, "thaw")
         # one thaw of a name at a time; taken before the lock of the name, never after it
         self._thawing = NameLocks()
+        # thaws that may outlive the requests that began them
+        self._late: dict[Path, Future[None]] = {}
+        self._late_lock = threading.Lock()
         parts.names.settle = lambda place: end_left_step(place, parts.users(place, None))
         self._ingester = Ingester(parts, settings)
         self._moved_gains = MovedGains(parts.root.path, self._gains)
@@ -56,7 +62,22 @@ class MountedMovies:
                 raise
 
     def thaw(self, place: Path, *, empty: bool) -> None:
-        """Replace the archived movie of a name by its original, durably."""
+        """Replace the archived movie of a name by its original, durably; StuckError if the request ends before."""
+        if deadlines.seconds_left() is None:
+            self._thaw(place, empty=empty)
+            return
+        with self._late_lock:
+            late = self._late.get(place)
+            if late is None:
+                late = self._late[place] = late_calls.begin(lambda: self._thaw(place, empty=empty))
+        late.add_done_callback(lambda _: self._late.pop(place, None))
+        try:
+            late_calls.result_in_time(late, f"{place.name}: making it a plain file, because it is opened for writing,")
+        finally:
+            # a movie that no program has opened by then is archived again
+            self._ingester.add(place)
+
+    def _thaw(self, place: Path, *, empty: bool) -> None:
         with self._thawing.locked(place):
             state = _state(place)
             if state is None:
@@ -128,6 +149,14 @@ class MountedMovies:
     def plain_closed(self, place: Path) -> None:
         """Note that a plain file may be a finished movie."""
         self._ingester.add(place)
+
+    def settle_now(self) -> None:
+        """Look at once at the plain movies that wait for a time to pass, except for those that settle."""
+        self._ingester.settle_now()
+
+    def facts(self) -> dict[str, Any]:
+        """Return figures of what becomes of plain movies."""
+        return self._ingester.facts()
 
     def stop(self) -> None:
         """Stop the threads and child processes."""

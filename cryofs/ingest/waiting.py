@@ -37,12 +37,15 @@ class WaitingMovie:
         When it began to wait, in seconds since 1970.
     due : float or None
         When to look at it, by the monotonic clock; None if something else has to happen first.
+    reason : str
+        Details for people; kept while the movie is taken.
     """
 
     size: int
     since: float
     why: Why
     due: float | None
+    reason: str = ""
 
 
 class StoppedError(BaseException):
@@ -56,6 +59,7 @@ class WaitingMovies:
         self._changed = threading.Condition()
         self._movies: dict[Path, WaitingMovie] = {}
         self._is_stopped = False
+        self._is_searching = False
         # when to look for movies that an earlier mount left, or that a renamed folder took along
         self._search_at: float | None = time.monotonic() + search_after
 
@@ -63,11 +67,22 @@ class WaitingMovies:
         """Let a movie wait that may have changed, and look at it after some seconds."""
         self._set(place, Why.SETTLING, seconds)
 
-    def wait_on(self, place: Path, why: Why, seconds: float | None) -> None:
-        """Let a movie that was taken wait again, unless it has changed since; None if something has to happen first."""
-        self._set(place, why, seconds, only_taken=True)
+    def wait_on(self, place: Path, why: Why, seconds: float | None, reason: str = "") -> bool:
+        """Let a movie that was taken wait again, unless it has changed since; return True if the reason is another one.
 
-    def _set(self, place: Path, why: Why, seconds: float | None, *, only_taken: bool = False) -> None:
+        Parameters
+        ----------
+        seconds : float or None
+            When to look at it again; None if something has to happen first.
+        reason : str
+            Details for people.
+        """
+        with self._changed:
+            known = self._movies.get(place)
+        self._set(place, why, seconds, reason, only_taken=True)
+        return known is None or known.reason != reason
+
+    def _set(self, place: Path, why: Why, seconds: float | None, reason: str = "", *, only_taken: bool = False) -> None:
         size = _size(place)
         with self._changed:
             known = self._movies.get(place)
@@ -78,7 +93,7 @@ class WaitingMovies:
                 return
             since = time.time() if known is None else known.since
             due = None if seconds is None else time.monotonic() + seconds
-            self._movies[place] = WaitingMovie(size, since, why, due)
+            self._movies[place] = WaitingMovie(size, since, why, due, reason)
             self._changed.notify_all()
 
     def take(self, candidates: Callable[[], list[Path]]) -> list[Path]:
@@ -100,7 +115,7 @@ class WaitingMovies:
                 now = time.monotonic()
                 is_search_due = self._search_at is not None and self._search_at <= now
                 if is_search_due:
-                    self._search_at = None
+                    self._search_at, self._is_searching = None, True
                 elif due := self._due(now):
                     for place in due:
                         self._movies[place] = replace(self._movies[place], why=Why.INGESTING, due=None)
@@ -108,9 +123,12 @@ class WaitingMovies:
                 else:
                     self._changed.wait(self._seconds(now))
             if is_search_due:
-                for place in candidates():
-                    if place not in self._movies:
-                        self.put(place, 0)
+                try:
+                    for place in candidates():
+                        if place not in self._movies:
+                            self.put(place, 0)
+                finally:
+                    self._is_searching = False
 
     def _due(self, now: float) -> list[Path]:
         return [place for place, movie in self._movies.items() if movie.due is not None and movie.due <= now]
@@ -143,6 +161,11 @@ class WaitingMovies:
             if self._search_at is None:
                 self._search_at = time.monotonic() + seconds
                 self._changed.notify_all()
+
+    @property
+    def is_searching(self) -> bool:
+        """True if a search of the archive is under way, or will be."""
+        return self._is_searching or self._search_at is not None
 
     def snapshot(self) -> dict[Path, WaitingMovie]:
         """Return the movies that wait; those that were removed meanwhile are forgotten."""

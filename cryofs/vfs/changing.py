@@ -11,7 +11,7 @@ import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from cryofs.storage.file_state import FileState
 from cryofs.storage.steps import Users
@@ -99,6 +99,15 @@ class ArchivedMovies(Protocol):
         Such a file may be a finished movie. Called with no lock of the name; returns at once.
         """
 
+    def settle_now(self) -> None:
+        """Begin at once with plain movies that wait for a time to pass, except for those that settle; returns at once.
+
+        These are movies that wait for others to share a gain reference with, and those that are to be tried again.
+        """
+
+    def facts(self) -> dict[str, Any]:
+        """Return figures of what becomes of plain movies, for the figures of the mount; empty if they stay plain."""
+
     def stop(self) -> None:
         """Stop all threads and child processes; the mount is gone, and its process ends."""
 
@@ -144,6 +153,13 @@ class ReadOnlyMovies:
 
     def plain_closed(self, place: Path) -> None:
         """Do nothing: files stay plain."""
+
+    def settle_now(self) -> None:
+        """Do nothing: files stay plain."""
+
+    def facts(self) -> dict[str, Any]:
+        """Return no figures."""
+        return {}
 
     def stop(self) -> None:
         """Do nothing: there are no threads."""

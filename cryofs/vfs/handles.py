@@ -2,9 +2,11 @@
 
 import errno
 import os
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from cryofs.storage import changes
+from cryofs.system import deadlines, late_calls
 from cryofs.vfs.attributes import Attributes
 from cryofs.vfs.live_files import LiveFile
 from cryofs.vfs.open_files import PlainFile
@@ -30,6 +32,48 @@ class Handle:
     pages: Pages
     writer: int | None = None
     is_dirty: bool = False
+    _late: Future[None] | None = None
+
+    def sync(self) -> None:
+        """Make what was written durable, if the handle may write.
+
+        Raises
+        ------
+        StuckError
+            The request has reached its deadline; the sync goes on, and its error is that of the next one.
+        OSError
+            The sync failed.
+        """
+        if (writer := self.writer) is None:
+            return
+        # bytes that are written meanwhile need another sync
+        self.is_dirty = False
+        try:
+            if self._late is not None:
+                self._ended(self._late)
+            if deadlines.seconds_left() is None:
+                changes.disk.sync(writer)
+            else:
+                self._late = late_calls.begin(lambda: changes.disk.sync(writer))
+                self._ended(self._late)
+        except BaseException:
+            self.is_dirty = True
+            raise
+
+    def close_writer(self) -> None:
+        """Close the descriptor, once no sync uses it."""
+        if (writer := self.writer) is not None:
+            if self._late is None:
+                os.close(writer)
+            else:
+                self._late.add_done_callback(lambda _: os.close(writer))
+
+    def _ended(self, late: Future[None]) -> None:
+        try:
+            late_calls.result_in_time(late, "the sync of a file")
+        finally:
+            if late.done():
+                self._late = None
 
 
 def open_writer(live: LiveFile) -> int:

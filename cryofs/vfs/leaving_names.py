@@ -25,6 +25,8 @@ from cryofs.vfs.live_files import LiveFile
 _HIDDEN = re.compile(r"\.fuse_hidden[0-9a-f]{16,}")
 # The second call of libfuse follows within microseconds, unless the machine is overloaded.
 _SECONDS = 0.05
+# How long the end of a mount waits for the removals.
+_LAST_SECONDS = 10.0
 _MOST_GONE = 1 << 12
 
 log = logging.getLogger("cryofs")
@@ -152,11 +154,12 @@ class LeavingNames:
             self._settle(lambda name: name.is_relative_to(folder))
 
     def stop(self) -> None:
-        """Remove all names now."""
+        """Remove all names now; storage that hangs keeps the mount from ending for some seconds only."""
         with self._changed:
             self._is_ending = True
             self._changed.notify_all()
-        self._settle(lambda _: True)
+        if self._thread.is_alive():
+            self._thread.join(_LAST_SECONDS)
 
     def _settle(self, matches: Callable[[Path], bool]) -> None:
         while True:
@@ -166,26 +169,28 @@ class LeavingNames:
                     return
                 place = found[0]
                 until = self._until[place]
-                if until is None or (not self._is_ending and until > time.monotonic()):
+                if until is None or until > time.monotonic():
                     self._changed.wait(None if until is None else until - time.monotonic())
                     continue
                 self._until[place] = None
             self._remove_now(place)
 
     def _work(self) -> None:
-        while not self._is_ending:
-            with self._changed:
-                due = [until for until in self._until.values() if until is not None]
-                if not due:
-                    self._changed.wait()
-                    continue
-                self._changed.wait(max(0.0, min(due) - time.monotonic()))
-                now = time.monotonic()
-                place = next((one for one, until in self._until.items() if until is not None and until <= now), None)
-                if place is None:
-                    continue
-                self._until[place] = None
+        while (place := self._next()) is not None:
             self._remove_now(place)
+
+    def _next(self) -> Path | None:
+        """Wait for the next name that is to be removed; None at the end, once none is left."""
+        with self._changed:
+            while self._until or not self._is_ending:
+                now = time.monotonic()
+                due = {place: until for place, until in self._until.items() if until is not None}
+                place = next((one for one, until in due.items() if until <= now or self._is_ending), None)
+                if place is not None:
+                    self._until[place] = None
+                    return place
+                self._changed.wait(min(due.values()) - now if due else None)
+        return None
 
     def _remove_now(self, place: Path) -> None:
         try:

@@ -141,6 +141,11 @@ class LiveFiles:
         live = self.find(place)
         return live is not None and live.writers > 0
 
+    def written(self) -> list[Path]:
+        """Return the places of files with a handle that may write; those that lost their names are left out."""
+        with self._lock:
+            return [place for place, live in self._files.items() if live.writers > 0]
+
     def opened(self, place: Path, make: Callable[[], OpenFile]) -> LiveFile:
         """Return the open file of a name with one handle more; `make` opens it if it is not open yet."""
         with self._lock:

@@ -22,6 +22,7 @@ from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.file_state import FileState, state_of
 from cryofs.storage.steps import Users
 from cryofs.system.thread_pools import Pools
+from cryofs.text import first_lines
 from cryofs.vfs.attribute_changes import AttributeChanges, set_open
 from cryofs.vfs.attributes import AS_ARCHIVED, Attributes
 from cryofs.vfs.callers import Caller
@@ -53,10 +54,8 @@ class WritableFileSystem(FileSystem):
 
     Attributes
     ----------
-    names : NameChanges
-        Changes of names.
-    attribute_changes : AttributeChanges
-        Changes of attributes.
+    archived, names, attribute_changes : ArchivedMovies, NameChanges, AttributeChanges
+        Changes of archived movies and ingestion of plain ones; changes of names; changes of attributes.
     """
 
     def __init__(
@@ -70,9 +69,9 @@ class WritableFileSystem(FileSystem):
         self._live = LiveFiles()
         self._locks = NameLocks()
         parts = MountParts(self.archive, self._root, self._tree, self._live, self._locks, self._users)
-        self._archived: ArchivedMovies = make_archived(parts) if make_archived is not None else ReadOnlyMovies()
-        self.names = NameChanges(parts, self._archived, self._forget)
-        self.attribute_changes = AttributeChanges(parts, self._archived, self.names)
+        self.archived: ArchivedMovies = make_archived(parts) if make_archived is not None else ReadOnlyMovies()
+        self.names = NameChanges(parts, self.archived, self._forget)
+        self.attribute_changes = AttributeChanges(parts, self.archived, self.names)
         self._is_durable = settings.close == "durable"
         self._written: dict[int, Handle] = {}
         self._known: OrderedDict[int, FileState] = OrderedDict()
@@ -85,7 +84,7 @@ class WritableFileSystem(FileSystem):
     def stop(self) -> None:
         """Stop the threads, and close all files."""
         self.names.leaving.stop()
-        self._archived.stop()
+        self.archived.stop()
         for handle in list(self._written):
             self.release(handle)
         super().stop()
@@ -93,7 +92,7 @@ class WritableFileSystem(FileSystem):
     def abandon(self) -> None:
         """End what must not be left unfinished, because the process ends immediately."""
         self.names.leaving.stop()
-        self._archived.stop()
+        self.archived.stop()
         super().abandon()
 
     def attributes(self, path: str) -> Attributes:
@@ -133,7 +132,7 @@ class WritableFileSystem(FileSystem):
             if node.view.name or not is_archived(node, place):
                 raise read_only(path)
             # another thread may have it archived again in the meantime
-            self._archived.thaw(place, empty=bool(flags & os.O_TRUNC))
+            self.archived.thaw(place, empty=bool(flags & os.O_TRUNC))
 
     def create(self, path: str, mode: int, flags: int, caller: Caller) -> int:
         """Create a file and open it, or open the existing one unless `flags` contain O_EXCL."""
@@ -213,8 +212,7 @@ class WritableFileSystem(FileSystem):
             if isinstance(file := opened.live.file, PlainFile):
                 changes.disk.sync(file.descriptor)
         else:
-            changes.disk.sync(opened.writer)
-            opened.is_dirty = False
+            opened.sync()
         place = opened.live.place
         if opened.live.has_new_name and place is not None:
             self.names.sync_place(place.parent)
@@ -245,7 +243,9 @@ class WritableFileSystem(FileSystem):
         with self._lock:
             open_files = facts["open_files"] + len(self._written)
             writers = sum(opened.writer is not None for opened in self._written.values())
-        return {**facts, "open_files": open_files, "writable": True, "open_for_writing": writers}
+        names = first_lines("/".join(self._root.below(place)) for place in self._live.written())
+        served = {"open_files": open_files, "open_for_writing": writers, "names_open_for_writing": names}
+        return {**facts, **served, "writable": True, "ingest": self.archived.facts()}
 
     def _create(self, path: str, place: Path, mode: int, caller: Caller) -> int:
         writer = self.names.create(path, mode, caller)
@@ -314,11 +314,10 @@ class WritableFileSystem(FileSystem):
                 if len(self._known) > _KNOWN_FILES:
                     self._known.popitem(last=False)
         place = live.place
-        if opened.writer is not None:
-            os.close(opened.writer)
+        opened.close_writer()
         live.close()
         if opened.writer is not None and place is not None and not live.writers:
-            self._archived.plain_closed(place)
+            self.archived.plain_closed(place)
 
     def _writer(self, handle: int) -> tuple[Handle, int]:
         opened = self._written.get(handle)

@@ -1,5 +1,7 @@
 """What a recovery makes of each kind of line, and of hidden files: it removes what does not count, and nothing else."""
 
+import errno
+import io
 import os
 import shutil
 from pathlib import Path
@@ -7,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from cryofs.archive.recovery import recover
+from cryofs.storage import changes
+from cryofs.storage.changes import Disk
 from cryofs.storage.hidden_files import hidden_name
 from cryofs.storage.journal import JOURNAL_NAME, FileMark, Line, add_line, read_journal
+from tests.support import left_draft
 from tests.twins import add, alter, line_of, make_twins
 
 MISMATCH = "does not match the files, so nothing was removed"
@@ -89,6 +94,24 @@ def test_a_sole_file_that_changed_stays(tmp_path: Path, step: Line, left: str) -
     (message,) = recovered(folder)
     assert MISMATCH in message
     assert names(folder) == [stays.name]
+
+
+def test_a_full_disk_is_recovered_by_the_room_of_what_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill has left the draft that filled the disk, and the line of its step."""
+    plain, archived = make_twins(tmp_path / "archive")
+    left = left_draft(plain.parent)
+    add("ingest", archived, plain)
+    archived.unlink()
+
+    class Full(Disk):
+        def create(self, path: Path) -> io.BufferedRandom:
+            if left.exists():
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            return super().create(path)
+
+    monkeypatch.setattr(changes, "disk", Full())
+    assert not recovered(plain.parent)
+    assert names(plain.parent) == [plain.name]
 
 
 def test_a_file_that_a_program_has_open_is_left_until_later(tmp_path: Path) -> None:

@@ -2,12 +2,17 @@
 
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from cryofs.errors import DamagedError
+from cryofs.archive.verify import feed
+from cryofs.errors import DamagedError, StuckError
+from cryofs.ingest import thaw
+from cryofs.system import deadlines
 from cryofs.vfs.writable import WritableFileSystem
 from tests.ingest.mounts import after_kills, writable
 from tests.support import archive, simulated, written_movie
@@ -55,6 +60,28 @@ def test_a_write_in_the_middle(made: Path, copied: Path, name: str) -> None:
         assert content(files, f"/{name}") == data
     assert (copied / name).read_bytes() == data
     assert not (copied / f"{name}.tif").exists()
+
+
+def test_a_thaw_outlives_its_request(made: Path, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a kernel that limits requests, with a large movie: the program opens the file again."""
+    released, begun = threading.Event(), []
+
+    def slow(*arguments: Any) -> None:
+        begun.append(arguments)
+        assert released.wait(30)
+        feed(*arguments)
+
+    monkeypatch.setattr(thaw, "feed", slow)
+    with writable(copied, settle=1000) as files:
+        for _ in range(2):
+            with pytest.raises(StuckError, match=r"X\.mrc: .*retry later"), deadlines.within(0.01):
+                files.open("/X.mrc", os.O_RDWR)
+        assert content(files, "/X.mrc") == (made / "session" / "X.mrc").read_bytes()
+        released.set()
+        with deadlines.within(30):
+            write("/X.mrc", 3000, b"changed")(files)
+        assert content(files, "/X.mrc")[3000:3007] == b"changed"
+    assert len(begun) == 1
 
 
 def test_a_thawed_movie_has_the_attributes_of_the_original(made: Path, copied: Path) -> None:

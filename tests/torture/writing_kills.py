@@ -116,17 +116,27 @@ class _Killing:
     def check_archive(self) -> None:
         """Unmount, and compare what verify, extract and a listing find in the archive."""
         self._figures.crashes += cryofs("umount", self.mount, check=False).returncode != 0
-        until = time.monotonic() + _SECONDS_TO_END
-        while (self.archive / LOCK_NAME).exists() and time.monotonic() < until:
-            time.sleep(0.01)
-        own = [path for path in self.archive.rglob(OWN_PREFIX + "*") if path.name != LIST_NAME]
-        errors = [*verified(self.archive)[1], *extracted(self.archive, to=self._folder / "restored")[1], *own]
-        restored = [contents(self._folder / "restored" / str(number)) for number in range(_WRITERS)]
+        wait_for_end(self.archive)
+        restored_to = self._folder / "restored"
+        errors = [*verified(self.archive)[1], *extracted(self.archive, to=restored_to)[1], *own_files(self.archive)]
+        restored = [contents(restored_to / str(number)) for number in range(_WRITERS)]
         self._figures.lost += len(errors)
         self._figures.wrong_bytes += restored != self._files
         for error in errors:
             print(f"torture: {error}", file=sys.stderr)
-        shutil.rmtree(self._folder / "restored")
+        shutil.rmtree(restored_to)
+
+
+def wait_for_end(archive: Path) -> None:
+    """Wait until the process of a mount has released the lock of an archive."""
+    until = time.monotonic() + _SECONDS_TO_END
+    while (archive / LOCK_NAME).exists() and time.monotonic() < until:
+        time.sleep(0.01)
+
+
+def own_files(archive: Path) -> list[Path]:
+    """Return files of cryofs that must not be left."""
+    return [path for path in archive.rglob(OWN_PREFIX + "*") if path.name != LIST_NAME]
 
 
 def _difference(expected: Expected, shown: dict[str, bytes]) -> str:

@@ -1,5 +1,6 @@
 """Storage on which one call of a writable mount hangs: the mount answers the rest, and no write is given up."""
 
+import errno
 import os
 import threading
 from collections.abc import Iterator
@@ -115,9 +116,11 @@ def test_a_write_outlives_the_deadline_of_its_request(
     disk = HangingDisk("write")
     monkeypatch.setattr(changes, "disk", disk)
 
+    handle = files.open("/x.mrc", os.O_RDWR)
+
     def write_in_time() -> int:
         with deadlines.within(0.01):
-            return write(files, "/x.mrc", b"after!")
+            return files.write(handle, memoryview(b"after!"), 0)
 
     with ThreadPoolExecutor(1) as pool:
         try:
@@ -128,7 +131,55 @@ def test_a_write_outlives_the_deadline_of_its_request(
         finally:
             disk.released.set()
         assert hanging.result(SECONDS) == 6
+    files.release(handle)
     assert content(files, "/x.mrc") == b"after!"
+
+
+def test_a_sync_that_outlives_its_request_is_waited_for_by_the_next_one(
+    files: WritableFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing(HangingDisk):
+        def sync(self, descriptor: int) -> None:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    disk = Failing("sync")
+    monkeypatch.setattr(changes, "disk", disk)
+    handle = files.open("/x.mrc", os.O_RDWR)
+    files.write(handle, memoryview(b"after!"), 0)
+    for _ in range(2):
+        with pytest.raises(StuckError, match="sync"), deadlines.within(0.01):
+            files.sync(handle)
+        # the second request begins no other sync
+        assert disk.hangs.is_set()
+    disk.released.set()
+    with pytest.raises(OSError, match="Input/output"), deadlines.within(SECONDS):
+        files.sync(handle)
+    monkeypatch.undo()
+    with deadlines.within(SECONDS):
+        files.sync(handle)
+    files.release(handle)
+    assert content(files, "/x.mrc") == b"after!"
+
+
+def test_bytes_that_are_written_during_a_sync_are_synced_at_the_end(
+    files: WritableFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = HangingDisk("sync")
+    monkeypatch.setattr(changes, "disk", disk)
+    handle = files.open("/x.mrc", os.O_RDWR)
+    files.write(handle, memoryview(b"after!"), 0)
+    with ThreadPoolExecutor(1) as pool:
+        syncing = pool.submit(files.sync, handle)
+        assert disk.hangs.wait(SECONDS)
+        files.write(handle, memoryview(b"later!"), 0)
+        disk.released.set()
+        syncing.result(SECONDS)
+    again = HangingDisk("sync")
+    again.released.set()
+    monkeypatch.setattr(changes, "disk", again)
+    files.flush(handle)
+    assert again.hangs.is_set()
+    files.release(handle)
 
 
 def test_a_request_waits_for_a_name_until_its_deadline(
