@@ -1,7 +1,6 @@
 """A mount that archives movies as soon as they are written, beside a plain folder in which the same is done."""
 
 import contextlib
-import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -83,9 +82,8 @@ class Storing:
 
 
 def facts(folder: Path) -> dict[str, tuple[object, ...]]:
-    """Return what `tree` finds, but for the times of folders, and what git keeps of inodes and times."""
-    found = {name: one for name, one in tree(folder).items() if ".git" not in Path(name).parts}
-    return {name: one if stat.S_ISREG(one[0]) else (*one[:3], one[4]) for name, one in found.items()}
+    """Return what `tree` finds, without what git keeps of inodes and times."""
+    return {name: one for name, one in tree(folder, folder_times=False).items() if ".git" not in Path(name).parts}
 
 
 def output(script: str, folder: Path, environment: dict[str, str]) -> str:
