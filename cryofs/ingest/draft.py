@@ -18,7 +18,7 @@ from cryofs.compress.plan import Coding, make_plan
 from cryofs.compress.row_blocks import Workers
 from cryofs.compress.writer import OnFrame, write_movie
 from cryofs.error_hints import explain
-from cryofs.errors import ArchiveError, FullDiskError, GainError
+from cryofs.errors import ArchiveError, ChangedError, FullDiskError, GainError
 from cryofs.formats.archive_names import archived_path
 from cryofs.formats.mrc import MODE_FLOAT32
 from cryofs.gain.references import Reference, References, best_scaled_match
@@ -105,7 +105,7 @@ class MakeDrafts:
         FormatError
             The file is not a movie.
         ChangedError
-            The file changed while it was read.
+            The file changed while it was read, or was removed.
         FullDiskError
             No space is left.
         CryofsError
@@ -116,6 +116,9 @@ class MakeDrafts:
         except OSError as error:
             if is_full(error):
                 raise FullDiskError(error.strerror) from error
+            if isinstance(error, FileNotFoundError) and error.filename == str(plain):
+                # another file may have the name by now
+                raise ChangedError(f"{plain}: removed or renamed; retry later") from error
             raise ArchiveError(f"{plain}: not archived ({explain(error)})") from error
         except MemoryError as error:
             raise ArchiveError(f"{plain}: out of memory ({error}); reduce --jobs") from error

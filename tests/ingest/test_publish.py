@@ -168,3 +168,9 @@ def test_a_program_that_opens_the_file_for_writing_meanwhile_keeps_it(tmp_path: 
         file.write(b"more")
     assert [path.name for path in tmp_path.iterdir()] == ["X.mrc"]
     assert plain.read_bytes() == data + b"more"
+
+
+def test_a_file_that_was_removed_is_retried(tmp_path: Path) -> None:
+    """Another movie may have the name by then."""
+    with pytest.raises(ChangedError, match=r"X\.mrc: removed or renamed"):
+        MakeDrafts(tmp_path, DraftOptions())(tmp_path / "X.mrc", lambda _: None)

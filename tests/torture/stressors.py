@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.simulate import header
 from tests.outcomes import verified
-from tests.support import cryofs
+from tests.support import mounted
 from tests.torture.figures import Figures
 from tests.torture.writer import Expected, contents
 from tests.torture.writing_kills import own_files, wait_for_end
@@ -70,7 +70,8 @@ def _fio(folder: Path, outside: Path, seconds: int) -> list[str]:
         *("--rw=randwrite", f"--bs={_BLOCK}", "--ioengine=psync", "--fallocate=none", "--overwrite=1"),
         # a pattern, because random bytes would not become smaller
         *("--verify=crc32c", "--verify_pattern=0x01", "--verify_fatal=1", "--do_verify=1"),
-        *(f"--runtime={seconds}", "--time_based", "--group_reporting", f"--aux-path={outside}"),
+        # each loop closes and verifies all files
+        *(f"--runtime={seconds}", "--loops=1000000", "--group_reporting", f"--aux-path={outside}"),
     ]
 
 
@@ -85,7 +86,8 @@ def _dbench(folder: Path, outside: Path, seconds: int) -> list[str]:
 
 
 def _bonnie(folder: Path, outside: Path, seconds: int) -> list[str]:
-    once = f"bonnie++ -q -d '{folder}' -u root -s 64 -r 32 -n 1:20000:100:4 -x 1"
+    # without the tests of single characters, which take a request each
+    once = f"bonnie++ -q -f -d '{folder}' -u root -s 64 -r 32 -n 1:20000:100:4 -x 1"
     script = f"end=$(($(date +%s) + {seconds})); while [ $(date +%s) -lt $end ]; do {once} || exit 1; done"
     return ["sh", "-c", script]
 
@@ -107,20 +109,19 @@ def stress(folder: Path, stressor: Stressor, seconds: int, seed: int) -> Figures
     archive, mount, outside, log = (folder / name for name in ("archive", "mnt", "outside", "log"))
     for place in (archive / "stressed", archive / "written" / "d", mount, outside):
         place.mkdir(parents=True)
-    options = "writable,settle=0,close=fast"
-    cryofs("mount", archive, mount, "-o", options, "--log-file", folder / "mount.log")
-    begun = time.monotonic()
-    command = [sys.executable, "-m", "tests.torture.writer", str(mount / "written"), str(log), str(seed)]
-    with subprocess.Popen(command) as writer:
-        if not _succeeds(stressor.command(mount / "stressed", outside, seconds), outside, seconds, figures):
-            figures.lost += 1
-        writer.send_signal(signal.SIGTERM)
-    figures.crashes += writer.returncode != 0
-    figures.done = round(time.monotonic() - begun)
-    expected = Expected.read({}, log)
-    figures.wrong_bytes += len(expected.problems) + (not expected.allows(contents(mount / "written")))
-    facts = os.getxattr(mount, "user.cryofs.pid")
-    figures.crashes += cryofs("umount", mount, check=False).returncode != 0 or not facts
+    with mounted(archive, mount, "-o", "writable,settle=0,close=fast"):
+        server = os.getxattr(mount, "user.cryofs.pid")
+        begun = time.monotonic()
+        command = [sys.executable, "-m", "tests.torture.writer", str(mount / "written"), str(log), str(seed)]
+        with subprocess.Popen(command) as writer:
+            if not _succeeds(stressor.command(mount / "stressed", outside, seconds), outside, seconds, figures):
+                figures.lost += 1
+            writer.send_signal(signal.SIGTERM)
+        figures.crashes += writer.returncode != 0
+        figures.done = round(time.monotonic() - begun)
+        expected = Expected.read({}, log)
+        figures.wrong_bytes += len(expected.problems) + (not expected.allows(contents(mount / "written")))
+        figures.crashes += os.getxattr(mount, "user.cryofs.pid") != server
     wait_for_end(archive)
     errors = [*expected.problems, *verified(archive)[1], *own_files(archive)]
     figures.lost += len(errors) - len(expected.problems)
