@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 from cryofs.storage.file_state import FileState
 from cryofs.storage.steps import Users
 from cryofs.vfs.archive_root import Root
+from cryofs.vfs.folder_times import FolderTimes
 from cryofs.vfs.live_files import LiveFiles
 from cryofs.vfs.name_locks import NameLocks
 from cryofs.vfs.namespace import Tree
@@ -183,6 +184,8 @@ class MountParts:
         Open files by place; `live.has_writer(place)` with the name locked.
     names : NameLocks
         `names.changing(place)` excludes opens, writers and changes of a name; hold it for the replacement only.
+    times : FolderTimes
+        `times.kept(folder)` gives a folder its time back after work of cryofs in it.
     users : callable
         `users(place, state)` returns the `Users` of a step for `cryofs.storage.steps.replace_twin`: it knows all users
         of the file, refuses if the file at `place` has a writer or another state than `state` (None: of an archived
@@ -195,6 +198,7 @@ class MountParts:
     tree: Tree
     live: LiveFiles
     names: NameLocks
+    times: FolderTimes
     users: Callable[[Path, FileState | None], Users]
 
 

@@ -28,6 +28,7 @@ from cryofs.vfs.attributes import AS_ARCHIVED, Attributes
 from cryofs.vfs.callers import Caller
 from cryofs.vfs.changing import ArchivedMovies, AttributeChange, MakeArchivedMovies, MountParts, ReadOnlyMovies
 from cryofs.vfs.file_system import FileSystem
+from cryofs.vfs.folder_times import FolderTimes
 from cryofs.vfs.handles import Handle, open_writer
 from cryofs.vfs.listing import Listed, Listing
 from cryofs.vfs.live_files import LiveFile, LiveFiles
@@ -68,7 +69,9 @@ class WritableFileSystem(FileSystem):
         super().__init__(archive, settings, AS_ARCHIVED, descriptor)
         self._live = LiveFiles()
         self._locks = NameLocks()
-        parts = MountParts(self.archive, self._root, self._tree, self._live, self._locks, self._users)
+        parts = MountParts(
+            self.archive, self._root, self._tree, self._live, self._locks, FolderTimes(self._root), self._users
+        )
         self.archived: ArchivedMovies = make_archived(parts) if make_archived is not None else ReadOnlyMovies()
         self.names = NameChanges(parts, self.archived, self._forget)
         self.attribute_changes = AttributeChanges(parts, self.archived, self.names)
