@@ -2,8 +2,8 @@
 
 Times depend on the machine, so all programs process the same movies alternately in one run. For each kind, four
 full-size movies are generated in a temporary folder, measured and removed before the next kind; the largest kind needs
-20 GB of disk space. `--folder` keeps the movies for the next run, and `--keep` keeps the previous results of cases that
-are not measured again. A full run takes about two hours, ten minutes of which are the memory test of a mount
+30 GB of disk space. `--folder` keeps the movies for the next run, and `--keep` keeps the previous results of cases that
+are not measured again. A full run takes about two and a half hours, ten minutes of which are the memory test of a mount
 (`--minutes`); `--small` takes a few minutes.
 """
 
@@ -26,6 +26,7 @@ from benchmarks.compare_names import Many, ask_under_load, list_folder, list_nam
 from benchmarks.compare_reading import read_k2
 from benchmarks.compare_small import small_frames
 from benchmarks.compare_starting import start
+from benchmarks.compare_writing import write
 from benchmarks.contest import Contest
 from benchmarks.figures import Results
 from benchmarks.machine import machine, versions
@@ -35,14 +36,18 @@ from benchmarks.reading_memory import memory_under_load
 from benchmarks.reading_peers import Session
 from benchmarks.reading_relion import correct_motion, read_eer
 from benchmarks.report import read_figures, report_text, write_figures
+from benchmarks.session import Plan, hold_session
 
 RESULTS = Path(__file__).parent / "results"
 GAIN, READING, NAMES, MEMORY, STARTING = "gain", "reading", "names", "memory", "starting"
-PATTERNS, CROPPING = "small", "cropping"
+PATTERNS, CROPPING, WRITING, SESSION = "small", "cropping", "writing", "session"
 # numbers of small movies: in one folder, and in folders of a thousand
 _MANY, _MANY_SMALL = (10_000, 100_000), (1000, 3000)
 # movies in one large folder
 _FOLDER, _FOLDER_SMALL = 100_000, 3000
+# small files that are written through a mount
+_FILES, _FILES_SMALL = 10_000, 300
+_SESSION, _SESSION_SMALL = Plan(), Plan(8, 8, (1024, 1024), 1.0, settle=0.0, corrected=4, has_references=True)
 _MINUTES, _MINUTES_SMALL = 10, 0.1
 # numbers of frames of the movies with small frames
 _FRAMES, _FRAMES_SMALL = (2000, 20_000), (500,)
@@ -57,6 +62,8 @@ class Bench:
         self._large_folder = Many(self._folder / "large-folder", _FOLDER_SMALL if small else _FOLDER, 0)
         self._small_frames: tuple[int, ...] = _FRAMES_SMALL if small else _FRAMES
         self._small_movies = 300 if small else 2000
+        self._files = _FILES_SMALL if small else _FILES
+        self._plan = _SESSION_SMALL if small else _SESSION
         self._minutes = minutes or (_MINUTES_SMALL if small else _MINUTES)
         self._runs = runs
         self._cases = cases(small)
@@ -71,6 +78,10 @@ class Bench:
             self.results.readings += crop(self._folder / "eer" / self._movies("eer", 1)[0], self._runs)
         elif name == PATTERNS:
             self._measure_small()
+        elif name == SESSION:
+            self.results.readings += hold_session(self._folder / "session", self._plan, self.results.notes)
+        elif name == WRITING:
+            self.results.readings += write(self._session(1), self._files, self._runs)
         elif name in readings:
             readings[name](self._session())
         elif name == GAIN:
@@ -80,8 +91,8 @@ class Bench:
             compress = special.get(name, compress_counts)
             self.results.figures += compress(self._contest(name))
 
-    def _session(self) -> Session:
-        return Session(self._folder / "k2", self._movies("k2", MOVIES))
+    def _session(self, movies: int = MOVIES) -> Session:
+        return Session(self._folder / "k2", self._movies("k2", movies))
 
     def _read(self, session: Session) -> None:
         notes = self.results.notes
@@ -121,7 +132,7 @@ class Bench:
 
 def main() -> None:
     """Run the selected comparisons; update the report after each."""
-    names = [*cases(), GAIN, READING, NAMES, MEMORY, STARTING, PATTERNS, CROPPING]
+    names = [*cases(), GAIN, READING, NAMES, MEMORY, STARTING, PATTERNS, CROPPING, WRITING, SESSION]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--cases", default=",".join(names), help="cases to measure, separated by commas (default: %(default)s)"

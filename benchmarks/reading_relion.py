@@ -34,6 +34,11 @@ _rlnOpticsGroup #2
 """
 
 
+def write_star(path: Path, movie: Path) -> None:
+    """Write a STAR file for one K2 movie below its folder."""
+    path.write_text(_STAR.format(movie.relative_to(path.parent)))
+
+
 def read_eer(folder: Path, movie: str, runs: int, notes: list[str]) -> list[Reading]:
     """Read all fractions of an EER movie on both grids; compare with RELION writing them as a TIFF file."""
     if why_not := mounts.missing(RELION_PROGRAM):
@@ -74,7 +79,7 @@ def correct_motion(session: Session, runs: int, notes: list[str]) -> list[Readin
     result = folder / "motion"
 
     def correct(way: str, movie: Path, stored: Path) -> None:
-        (folder / "motion.star").write_text(_STAR.format(movie.relative_to(folder)))
+        write_star(folder / "motion.star", movie)
         forget([stored])
         command = f"{MOTION_PROGRAM} --use_own --i motion.star --o {result.name}/ --j {CORES} --patch_x 1 --patch_y 1"
         done = run([*command.split(), "--dose_per_frame", "1.45"], folder)

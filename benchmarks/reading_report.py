@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from benchmarks.competitors import OURS
 from benchmarks.figures import Reading
 from benchmarks.markdown import NOTHING, table
-from benchmarks.readings import CROPPING, EER, K2, MEMORY, NAMES, PROGRAMS, SMALL, STARTING
+from benchmarks.readings import CROPPING, EER, K2, MEMORY, NAMES, PROGRAMS, SESSION, SMALL, STARTING, WRITING
 
 _INTRODUCTION = """\
 All ways of reading are measured alternately on the same movies in the same run. Figures are medians; slow measurements
@@ -41,6 +41,18 @@ Two sequential readers, a random reader, a program that lists folders and a prog
 without pause on four movies that together exceed the cache.""",
 }
 
+_WRITING_TEXTS = {
+    WRITING: """\
+A full-size K2 movie and a tree of files of 4 kB, copied from the page cache to a writable mount and to a folder on the
+disk of its archive. Nothing is archived meanwhile, except where the table says so. "Archiving a movie" begins when the
+written movie gets its name and ends when it is an archived movie; `cryofs compress` stores the same movie with the same
+gain reference, and its time includes its start. Core-seconds are the processor time of all cores together.""",
+    SESSION: """\
+Full-size K2 movies of ten frames arrive every five seconds, with one change of the gain. A reader reads each as it
+arrives, and then an earlier one; RELION corrects the motion of every eighth. Every byte is compared. The same without
+archiving: all movies stay plain. Figures are medians over the movies.""",
+}
+
 
 def readings_text(readings: Sequence[Reading]) -> list[str]:
     """Return the tables with their titles and texts."""
@@ -48,6 +60,12 @@ def readings_text(readings: Sequence[Reading]) -> list[str]:
     for name in dict.fromkeys(reading.table for reading in readings):
         parts += [f"### {name}", _TEXTS[name], readings_table(readings, name)]
     return parts
+
+
+def writing_text(readings: Sequence[Reading]) -> list[str]:
+    """Return the tables of writing with their titles and texts."""
+    names = dict.fromkeys(reading.table for reading in readings)
+    return [part for name in names for part in (f"### {name}", _WRITING_TEXTS[name], readings_table(readings, name))]
 
 
 def readings_table(readings: Sequence[Reading], name: str) -> str:

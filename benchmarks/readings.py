@@ -9,6 +9,7 @@ from benchmarks.figures import Reading
 K2, EER, PROGRAMS = "K2, gain-normalised", "EER", "RELION on a mount"
 NAMES, MEMORY, STARTING = "Names", "Memory of the mount", "Starting"
 SMALL, CROPPING = "Small frames", "Cropping in Fourier space"
+WRITING, SESSION = "Writing", "A session"
 # ways that take more seconds than this run only once
 _SLOW = 15
 

@@ -14,8 +14,8 @@ import msgspec
 from benchmarks.competitors import OURS, RELION
 from benchmarks.figures import Figure, GainFigure, Results
 from benchmarks.markdown import NOTHING, table
-from benchmarks.reading_report import readings_table, readings_text
-from benchmarks.readings import K2
+from benchmarks.reading_report import readings_table, readings_text, writing_text
+from benchmarks.readings import K2, SESSION, WRITING
 
 _ROOT = Path(__file__).parents[1]
 _FIGURES = "table.json"
@@ -76,8 +76,11 @@ def report_text(results: Results) -> str:
         parts += ["## Compression", _COMPRESSION, _compression(results.figures)]
     if results.gains:
         parts += ["## Gain estimation", _GAINS, _gains(results.gains)]
-    if results.readings:
-        parts += ["## Reading through the mount", *readings_text(results.readings)]
+    writing = [reading for reading in results.readings if reading.table in (WRITING, SESSION)]
+    if reading := [one for one in results.readings if one not in writing]:
+        parts += ["## Reading through the mount", *readings_text(reading)]
+    if writing:
+        parts += ["## Writing through the mount", *writing_text(writing)]
     if results.notes:
         parts += ["## Notes", "\n".join(f"- {note}" for note in results.notes)]
     return "\n\n".join(parts) + "\n"

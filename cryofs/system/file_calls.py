@@ -9,11 +9,13 @@ from typing import Any
 UTIME_NOW = (1 << 30) - 1
 UTIME_OMIT = (1 << 30) - 2
 _AT_SYMLINK_NOFOLLOW = 0x100
+_SYNC_FILE_RANGE_WRITE = 2
 _NANOSECONDS = 10**9
 _ARGUMENTS = {
     "utimensat": [ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int],
     "futimens": [ctypes.c_int, ctypes.c_void_p],
     "fallocate": [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64],
+    "sync_file_range": [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint],
     "renameat2": [ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint],
 }
 
@@ -37,6 +39,11 @@ def set_times_of(descriptor: int, atime_ns: int | None, mtime_ns: int | None) ->
 def allocate(descriptor: int, mode: int, offset: int, size: int) -> None:
     """Allocate, clear or remove bytes of an open file, as fallocate(2) does."""
     _check(_function("fallocate")(descriptor, mode, offset, size))
+
+
+def begin_writeback(descriptor: int) -> None:
+    """Begin to write all changed bytes of an open file to the disk; errors of the disk are left to the next sync."""
+    _check(_function("sync_file_range")(descriptor, 0, 0, _SYNC_FILE_RANGE_WRITE))
 
 
 def move(folder: int, name: str, target_folder: int, target: str, flags: int) -> None:

@@ -3,8 +3,10 @@
 Threads: safe to call from any thread.
 """
 
+import contextlib
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from cryofs.storage import changes
@@ -45,23 +47,24 @@ class AttributeChanges:
 
     def get_extended(self, path: str, name: str) -> bytes:
         """Return an attribute `user.*`; OSError (ENODATA) if there is none of this name."""
-        node, place = self._found(path)
-        if node is None:
-            raise OSError(errno.ENODATA, os.strerror(errno.ENODATA), path)
-        if not node.is_plain:
-            return self._archived.get_extended(place, name)
-        with self._parts.root.entry(place) as (folder, entry):
-            return os.getxattr(path_in(folder, entry), name, follow_symlinks=False)
+        if name.startswith(_USER):
+            with self._found(path) as (node, place):
+                if node is not None and not node.is_plain:
+                    return self._archived.get_extended(place, name)
+                if node is not None:
+                    with self._parts.root.entry(place) as (folder, entry):
+                        return os.getxattr(path_in(folder, entry), name, follow_symlinks=False)
+        raise OSError(errno.ENODATA, os.strerror(errno.ENODATA), path)
 
     def list_extended(self, path: str) -> list[str]:
         """Return the names of the attributes `user.*`."""
-        node, place = self._found(path)
-        if node is None:
-            return []
-        if not node.is_plain:
-            return self._archived.list_extended(place)
-        with self._parts.root.entry(place) as (folder, entry):
-            names = os.listxattr(path_in(folder, entry), follow_symlinks=False)
+        with self._found(path) as (node, place):
+            if node is None:
+                return []
+            if not node.is_plain:
+                return self._archived.list_extended(place)
+            with self._parts.root.entry(place) as (folder, entry):
+                names = os.listxattr(path_in(folder, entry), follow_symlinks=False)
         return [name for name in names if name.startswith(_USER)]
 
     def set_extended(self, path: str, name: str, value: bytes | None, flags: int = 0) -> None:
@@ -81,13 +84,17 @@ class AttributeChanges:
                 else:
                     changes.disk.set_attribute_of(target, name, value, flags)
 
-    def _found(self, path: str) -> tuple[Node | None, Path]:
-        """Return the node of a path, if it is a plain or archived file of the main view, and its place."""
+    @contextlib.contextmanager
+    def _found(self, path: str) -> Iterator[tuple[Node | None, Path]]:
+        """Lock a path in the context, and yield its node, if it is a file of the main view, and its place."""
         view, place = self._parts.tree.view_of(path)
         if view.name or self._names.hidden.find(path):
-            return None, place
-        node = self._parts.tree.lookup(path)
-        return (node if node.is_plain or is_archived(node, place) else None), place
+            yield None, place
+            return
+        # otherwise an ingestion may replace the stored file
+        with self._parts.names.locked(place):
+            node = self._parts.tree.lookup(path)
+            yield (node if node.is_plain or is_archived(node, place) else None), place
 
     def _changeable(self, path: str, place: Path) -> Node:
         node = self._parts.tree.lookup(path)

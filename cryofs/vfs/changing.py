@@ -8,6 +8,7 @@ name that readers see, `X.mrc`; the stored file is `X.mrc.tif` beside it.
 """
 
 import errno
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,8 +185,6 @@ class MountParts:
         Open files by place; `live.has_writer(place)` with the name locked.
     names : NameLocks
         `names.changing(place)` excludes opens, writers and changes of a name; hold it for the replacement only.
-    times : FolderTimes
-        `times.kept(folder)` gives a folder its time back after work of cryofs in it.
     users : callable
         `users(place, state)` returns the `Users` of a step for `cryofs.storage.steps.replace_twin`: it knows all users
         of the file, refuses if the file at `place` has a writer or another state than `state` (None: of an archived
@@ -198,8 +197,12 @@ class MountParts:
     tree: Tree
     live: LiveFiles
     names: NameLocks
-    times: FolderTimes
     users: Callable[[Path, FileState | None], Users]
+
+    @functools.cached_property
+    def times(self) -> FolderTimes:
+        """Times of folders: `times.kept(folder)` gives a folder its time back after work of cryofs in it."""
+        return FolderTimes(self.root)
 
 
 MakeArchivedMovies = Callable[[MountParts], ArchivedMovies]

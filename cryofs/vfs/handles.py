@@ -25,6 +25,10 @@ class Handle:
         Descriptor of this handle alone, so that errors of late writes are reported to it; None for a reader.
     is_dirty : bool
         Whether bytes were written since they were last made durable.
+    not_begun : int
+        Bytes written since the writeback of the file last began.
+    is_queued : bool
+        Whether its writeback is about to begin.
     """
 
     live: LiveFile
@@ -32,6 +36,8 @@ class Handle:
     pages: Pages
     writer: int | None = None
     is_dirty: bool = False
+    not_begun: int = 0
+    is_queued: bool = False
     _late: Future[None] | None = None
 
     def sync(self) -> None:
@@ -82,3 +88,14 @@ def open_writer(live: LiveFile) -> int:
     if not isinstance(file, PlainFile):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
     return changes.disk.open_again(file.descriptor)
+
+
+def write_all(writer: int, data: memoryview, offset: int) -> int:
+    """Write bytes at an offset; return how many, fewer if an error prevented the rest."""
+    done = changes.disk.write(writer, data, offset)
+    while 0 < done < len(data):
+        try:
+            done += changes.disk.write(writer, data[done:], offset + done)
+        except OSError:
+            break  # the next write returns the error
+    return done

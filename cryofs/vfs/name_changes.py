@@ -69,8 +69,7 @@ class NameChanges:
     def __init__(self, parts: MountParts, archived: ArchivedMovies, forget: Callable[[str], None]):
         self._root, self._tree, self._live = parts.root, parts.tree, parts.live
         self._names, self._times = parts.names, parts.times
-        self._archived = archived
-        self._forget = forget
+        self._archived, self._forget = archived, forget
         self._lists = ListReader()
         self._umask = os.umask(0o022)
         os.umask(self._umask)
@@ -274,8 +273,7 @@ class NameChanges:
         else:
             if stat.S_ISDIR(moved.attributes.mode) and replaced is not None and flags == 0:
                 self._clear(target, target_path)
-            exchanged = replaced if flags == renaming.EXCHANGE else None
-            for one, stood, other in ((place, moved, target), (target, exchanged, place)):
+            for one, stood, other in ((place, moved, target), (target, replaced, place)):
                 if stood is not None and stat.S_ISDIR(stood.attributes.mode):
                     self._archived.folder_moves(one, other)
             for one in (place, target):

@@ -27,9 +27,9 @@ from cryofs.vfs.attribute_changes import AttributeChanges, set_open
 from cryofs.vfs.attributes import AS_ARCHIVED, Attributes
 from cryofs.vfs.callers import Caller
 from cryofs.vfs.changing import ArchivedMovies, AttributeChange, MakeArchivedMovies, MountParts, ReadOnlyMovies
+from cryofs.vfs.early_writeback import EarlyWriteback
 from cryofs.vfs.file_system import FileSystem
-from cryofs.vfs.folder_times import FolderTimes
-from cryofs.vfs.handles import Handle, open_writer
+from cryofs.vfs.handles import Handle, open_writer, write_all
 from cryofs.vfs.listing import Listed, Listing
 from cryofs.vfs.live_files import LiveFile, LiveFiles
 from cryofs.vfs.mount_users import MountUsers
@@ -69,13 +69,12 @@ class WritableFileSystem(FileSystem):
         super().__init__(archive, settings, AS_ARCHIVED, descriptor)
         self._live = LiveFiles()
         self._locks = NameLocks()
-        parts = MountParts(
-            self.archive, self._root, self._tree, self._live, self._locks, FolderTimes(self._root), self._users
-        )
+        parts = MountParts(self.archive, self._root, self._tree, self._live, self._locks, self._users)
         self.archived: ArchivedMovies = make_archived(parts) if make_archived is not None else ReadOnlyMovies()
         self.names = NameChanges(parts, self.archived, self._forget)
         self.attribute_changes = AttributeChanges(parts, self.archived, self.names)
         self._is_durable = settings.close == "durable"
+        self._writeback = EarlyWriteback()
         self._written: dict[int, Handle] = {}
         self._known: OrderedDict[int, FileState] = OrderedDict()
 
@@ -83,6 +82,7 @@ class WritableFileSystem(FileSystem):
         """Start the threads."""
         super().start(pools)
         self.names.leaving.start()
+        self._writeback.start()
 
     def stop(self) -> None:
         """Stop the threads, and close all files."""
@@ -90,6 +90,7 @@ class WritableFileSystem(FileSystem):
         self.archived.stop()
         for handle in list(self._written):
             self.release(handle)
+        self._writeback.stop()
         super().stop()
 
     def abandon(self) -> None:
@@ -163,12 +164,8 @@ class WritableFileSystem(FileSystem):
         """Write bytes at an offset; return how many, fewer if an error prevented the rest."""
         opened, writer = self._writer(handle)
         opened.is_dirty = True
-        done = changes.disk.write(writer, data, offset)
-        while 0 < done < len(data):
-            try:
-                done += changes.disk.write(writer, data[done:], offset + done)
-            except OSError:
-                break  # the next write returns the error
+        done = write_all(writer, data, offset)
+        self._writeback.written(opened, done)
         return done
 
     def set_size(self, path: str, size: int, handle: int | None) -> None:

@@ -18,7 +18,7 @@ from benchmarks.measure import run
 from benchmarks.pixels import compare
 from benchmarks.reading_peers import RAW, ZSTD
 from benchmarks.reading_report import readings_text
-from benchmarks.readings import EER, K2, MEMORY, NAMES, PROGRAMS
+from benchmarks.readings import EER, K2, MEMORY, NAMES, PROGRAMS, SESSION, WRITING
 from benchmarks.report import read_figures, report_text, summary_text, write_figures, write_measured, write_pages
 
 
@@ -135,6 +135,20 @@ def test_the_summary_has_the_readings_of_k2_only(results: Results) -> None:
     assert "header only, cold" not in text
     results.readings.clear()
     assert "cold" not in summary_text(results)
+
+
+def test_writing_has_a_section_of_its_own(results: Results) -> None:
+    assert "## Writing" not in report_text(results)
+    results.readings += [
+        Reading(WRITING, "cp", OURS, RATE, [0.3]),
+        Reading(WRITING, "cp", "the same disk", RATE, [0.4]),
+    ]
+    results.readings.append(Reading(SESSION, "reading", OURS, RATE, [0.2]))
+    before, section = report_text(results).split("## Writing through the mount")
+    assert "## Reading through the mount" in before
+    assert "the same disk" not in before
+    assert "| cp | GB/s | 0.300 | 0.400 (0.750) |" in section
+    assert "### A session" in section
 
 
 def test_every_table_of_readings_has_a_text() -> None:

@@ -69,8 +69,9 @@ class Storing:
             assert found == plain[name], name
 
     def wait(self) -> None:
-        """Wait until all movies that are finished are archived, and compare the folders again."""
+        """Wait until all movies that are finished are archived, and compare again, now with the times of folders."""
         self.wait_for_movies()
+        wait_for(lambda: folder_times(self.archive) == folder_times(self.plain))
         self.check()
 
     def wait_for_movies(self) -> None:
@@ -83,9 +84,13 @@ class Storing:
 
 
 def facts(folder: Path) -> dict[str, tuple[object, ...]]:
-    """Return what `tree` finds, but for the times of folders, and what git keeps of inodes and times."""
-    found = {name: one for name, one in tree(folder).items() if ".git" not in Path(name).parts}
-    return {name: one if stat.S_ISREG(one[0]) else (*one[:3], one[4]) for name, one in found.items()}
+    """Return what `tree` finds, without what git keeps of inodes and times."""
+    return {name: one for name, one in tree(folder, folder_times=False).items() if ".git" not in Path(name).parts}
+
+
+def folder_times(folder: Path) -> dict[str, object]:
+    """Return the times of folders that a program has set."""
+    return {name: found[3] for name, found in tree(folder).items() if stat.S_ISDIR(found[0]) and ".git" not in name}
 
 
 def output(script: str, folder: Path, environment: dict[str, str]) -> str:

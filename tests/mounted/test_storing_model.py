@@ -19,6 +19,9 @@ MOVIES = st.sampled_from(["c.mrc", "d/c.mrc", "d.mrc"])
 class Storing(Writing):
     """Operations on movies, some of which are archived movies at that moment."""
 
+    # archiving a movie changes its folder
+    folder_times = False
+
     @initialize(seed=st.integers(0, 3))
     def begins_with_an_archived_movie(self, seed: int) -> None:
         self.writes_a_movie("c.mrc", seed)
