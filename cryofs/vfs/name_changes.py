@@ -70,12 +70,11 @@ class NameChanges:
         self._root, self._tree, self._live = parts.root, parts.tree, parts.live
         self._names, self._times = parts.names, parts.times
         self._archived, self._forget = archived, forget
-        self._lists = ListReader()
         self._umask = os.umask(0o022)
         os.umask(self._umask)
         self.hidden = HiddenFiles()
         self.leaving = LeavingNames(self._remove_left)
-        self._new_folders = NewFolders(self._root)
+        self._lists, self._new_folders = ListReader(), NewFolders(self._root)
 
     def place(self, path: str) -> Path:
         """Return the place of a path in the main view; OSError (EROFS) for a path in another view."""
@@ -208,8 +207,9 @@ class NameChanges:
 
     def drop_checksum(self, place: Path) -> None:
         """Remove the recorded checksum of a file that is about to change."""
-        with self._times.kept(place.parent), self._lists.replacing(place):
-            pass
+        if self._lists.recorded(place) is not None:
+            with self._times.kept(place.parent), self._lists.replacing(place):
+                pass
 
     def _hide(self, path: str, hidden: str) -> None:
         place = self.place(path)
