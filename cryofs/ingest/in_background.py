@@ -140,15 +140,18 @@ class Ingester:
             from cryofs.ingest.children import Children
 
             self._children = Children(self._parts, self._settings, self._outcomes.archived)
-        left = set(ready)
+        left = {place: contextlib.ExitStack() for place in ready}
         try:
+            for place, work in left.items():
+                work.enter_context(self._parts.times.kept(place.parent))
             with contextlib.closing(self._children.archive(ready, self._check)) as archived:
                 for place, error in archived:
-                    left.discard(place)
+                    left.pop(place).close()
                     self._ended(place, error)
                     self._check()
         finally:
-            for place in left:
+            for place, work in left.items():
+                work.close()
                 self.add(place)
 
     def _check(self) -> None:
@@ -175,7 +178,7 @@ class Ingester:
         """Record the checksum of a file that stays plain, so that it is not tried again until it changes."""
         try:
             hashed = hash_file(place, lambda _: self._check())
-            with self._parts.names.locked(place):
+            with self._parts.names.locked(place), self._parts.times.kept(place.parent):
                 if self._parts.live.has_writer(place) or state_of(place.lstat()) != state_of(hashed.found):
                     self.add(place)
                     return

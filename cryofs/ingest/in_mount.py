@@ -83,6 +83,7 @@ class MountedMovies:
             if state is None:
                 return
             with (
+                self._parts.times.kept(place.parent),
                 original_draft(place, self._gains, self._pool, empty=empty) as draft,
                 self._parts.names.changing(place),
             ):
@@ -92,7 +93,8 @@ class MountedMovies:
 
     def _thaw_locked(self, place: Path) -> None:
         """Replace the archived movie of a name that the caller has locked."""
-        with original_draft(place, self._gains, self._pool, empty=False) as draft:
+        kept = self._parts.times.kept(place.parent)
+        with kept, original_draft(place, self._gains, self._pool, empty=False) as draft:
             replace_by_original(draft, place, self._parts.users(place, None))
 
     def move(self, place: Path, target: Path, flags: int) -> None:

@@ -8,6 +8,7 @@ name that readers see, `X.mrc`; the stored file is `X.mrc.tif` beside it.
 """
 
 import errno
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple, Protocol
 from cryofs.storage.file_state import FileState
 from cryofs.storage.steps import Users
 from cryofs.vfs.archive_root import Root
+from cryofs.vfs.folder_times import FolderTimes
 from cryofs.vfs.live_files import LiveFiles
 from cryofs.vfs.name_locks import NameLocks
 from cryofs.vfs.namespace import Tree
@@ -196,6 +198,11 @@ class MountParts:
     live: LiveFiles
     names: NameLocks
     users: Callable[[Path, FileState | None], Users]
+
+    @functools.cached_property
+    def times(self) -> FolderTimes:
+        """Times of folders: `times.kept(folder)` gives a folder its time back after work of cryofs in it."""
+        return FolderTimes(self.root)
 
 
 MakeArchivedMovies = Callable[[MountParts], ArchivedMovies]

@@ -1,6 +1,7 @@
 """A mount that archives movies as soon as they are written, beside a plain folder in which the same is done."""
 
 import contextlib
+import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -68,8 +69,9 @@ class Storing:
             assert found == plain[name], name
 
     def wait(self) -> None:
-        """Wait until all movies that are finished are archived, and compare the folders again."""
+        """Wait until all movies that are finished are archived, and compare again, now with the times of folders."""
         self.wait_for_movies()
+        wait_for(lambda: folder_times(self.archive) == folder_times(self.plain))
         self.check()
 
     def wait_for_movies(self) -> None:
@@ -84,6 +86,11 @@ class Storing:
 def facts(folder: Path) -> dict[str, tuple[object, ...]]:
     """Return what `tree` finds, without what git keeps of inodes and times."""
     return {name: one for name, one in tree(folder, folder_times=False).items() if ".git" not in Path(name).parts}
+
+
+def folder_times(folder: Path) -> dict[str, object]:
+    """Return the times of folders that a program has set."""
+    return {name: found[3] for name, found in tree(folder).items() if stat.S_ISDIR(found[0]) and ".git" not in name}
 
 
 def output(script: str, folder: Path, environment: dict[str, str]) -> str:

@@ -2,7 +2,7 @@ tar -C $S --xattrs -cf - . | tar --xattrs -xpf -
 mkdir again
 tar -C $S -cf - . | tar -C again -xSf -
 
-tar --sort=name --format=gnu -cf - again/*.* sub/*.* *.mrc notes.txt | sha256sum
+tar --sort=name --format=gnu -cf - again sub *.mrc notes.txt | sha256sum
 tar -cf all.mrc a.mrc notes.txt again/*.* again/sub/*.*
 
 tar -xf all.mrc
