@@ -11,15 +11,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from cryofs.archive.identify import is_marked
 from cryofs.config.settings import Settings
-from cryofs.errors import DamagedError
 from cryofs.formats.archive_names import archived_path
 from cryofs.ingest.in_background import Ingester
 from cryofs.ingest.left_step import end_left_step
 from cryofs.ingest.moved_gains import MovedGains
 from cryofs.ingest.moves import Moves
-from cryofs.ingest.thaw import check_changeable, original_draft, remove_plain_twin, replace_by_original
+from cryofs.ingest.thaw import check_changeable, check_removable, original_draft, remove_plain_twin, replace_by_original
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.storage import changes
@@ -52,14 +50,7 @@ class MountedMovies:
 
     def check_removable(self, place: Path) -> None:
         """Raise OSError if the movie of a name is derived from a TIFF movie; damaged ones can be removed."""
-        archived = archived_path(place)
-        try:
-            with ArchivedMovie(archived, self._gains) as movie:
-                check_changeable(movie, place)
-        except DamagedError:
-            # an intact TIFF movie of another program may have lost its record only
-            if not is_marked(archived):
-                raise
+        check_removable(place, self._gains)
 
     def thaw(self, place: Path, *, empty: bool) -> None:
         """Replace the archived movie of a name by its original, durably; StuckError if the request ends before."""

@@ -6,11 +6,13 @@ ingestion replaces one file by the other (`cryofs.storage.steps`).
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
 
+from cryofs.archive.identify import is_marked
 from cryofs.archive.verify import feed
 from cryofs.errors import DamagedError
 from cryofs.formats.archive_names import archived_path
@@ -46,6 +48,12 @@ def original_draft(plain: Path, gains: GainLibrary, pool: Executor, *, empty: bo
     DamagedError, GainError
         The original cannot be restored.
     """
+    if empty and not check_removable(plain, gains):
+        with LocalFile.open(archived_path(plain)) as source, draft(plain) as made:
+            _copy_owner(source.descriptor, made.file.fileno(), stat.S_IMODE(os.fstat(source.descriptor).st_mode))
+            made.sync()
+            yield made.path
+        return
     with ArchivedMovie(archived_path(plain), gains, pool) as movie:
         check_changeable(movie, plain)
         with draft(plain) as made:
@@ -63,6 +71,27 @@ def check_changeable(movie: ArchivedMovie, plain: Path) -> None:
     """Raise OSError (EROFS) for an adopted TIFF movie, because its original is the TIFF file."""
     if movie.record.adopted is not None:
         raise OSError(errno.EROFS, "derived from a TIFF movie, so it is read-only", plain.name)
+
+
+def check_removable(plain: Path, gains: GainLibrary) -> bool:
+    """Return whether the record of an archived movie, which may be removed, is intact.
+
+    Raises
+    ------
+    OSError
+        EROFS: the original is a TIFF movie.
+    DamagedError
+        An intact TIFF movie of another program may have lost its record only.
+    """
+    archived = archived_path(plain)
+    try:
+        with ArchivedMovie(archived, gains) as movie:
+            check_changeable(movie, plain)
+    except DamagedError:
+        if not is_marked(archived):
+            raise
+        return False
+    return True
 
 
 def replace_by_original(made: Path, plain: Path, users: Users) -> None:
@@ -109,11 +138,16 @@ def _copy_attributes(movie: ArchivedMovie, made: Draft, *, empty: bool) -> None:
     """Give a draft the owner and attributes that readers see of a movie; an empty one gets the present time."""
     source, target = movie.source.descriptor, made.file.fileno()
     original: Original = movie.record.original
+    _copy_owner(source, target, original.mode)
+    if not empty:
+        changes.disk.set_times(target, original.atime_ns, original.mtime_ns)
+
+
+def _copy_owner(source: int, target: int, mode: int) -> None:
+    """Give a draft a mode, and the owner and attributes of a stored file."""
     copy_owner(os.fstat(source), target)
     for name in os.listxattr(source):
         if name.startswith(_USER):
             changes.disk.set_attribute(target, name, os.getxattr(source, name))
     # after the owner, because a change of owner clears bits
-    changes.disk.set_mode(target, original.mode)
-    if not empty:
-        changes.disk.set_times(target, original.atime_ns, original.mtime_ns)
+    changes.disk.set_mode(target, mode)

@@ -155,6 +155,20 @@ def test_a_damaged_movie_can_be_replaced(damaged: Path) -> None:
     assert sorted(path.name for path in damaged.iterdir() if path.name[0] != ".") == ["X.mrc", "Z.mrc.tif"]
 
 
+def test_a_damaged_movie_can_be_overwritten(damaged: Path) -> None:
+    stored = damaged / "X.mrc.tif"
+    stored.chmod(0o640)
+    os.setxattr(stored, "user.note", b"kept")
+    with writable(damaged, settle=1000) as files:
+        with pytest.raises(DamagedError):
+            files.open("/X.mrc", os.O_WRONLY)
+        write(files, "/X.mrc", b"restored")
+        assert content(files, "/X.mrc") == b"restored"
+    plain = damaged / "X.mrc"
+    assert (plain.stat().st_mode & 0o777, os.getxattr(plain, "user.note")) == (0o640, b"kept")
+    assert not stored.exists()
+
+
 def test_a_plain_movie_beside_a_damaged_one_is_kept(damaged: Path) -> None:
     original = (damaged.parent / "session" / "X.mrc").read_bytes()
     (damaged / "X.mrc").write_bytes(original)
