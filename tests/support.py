@@ -246,9 +246,9 @@ def mounted(source: Path, mountpoint: Path, *options: object) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def tmpfs(folder: Path) -> Iterator[Path]:
+def tmpfs(folder: Path, size: str = "50%") -> Iterator[Path]:
     """Mount an empty file system on a folder, which takes root, and unmount it again."""
-    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=True)
     try:
         yield folder
     finally:

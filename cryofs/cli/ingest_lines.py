@@ -11,6 +11,7 @@ _REASONS = {
     "open": "open for writing",
     "unfinished": "incomplete by their header",
     "retry": "to be tried again",
+    "room": "wait for room on the disk",
     "ingesting": "being archived",
 }
 

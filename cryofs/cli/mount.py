@@ -44,7 +44,8 @@ _LOG_DEFAULT = "~/.local/state/cryofs/*.log; for root /var/log/cryofs/*.log"
 @click.option(
     "--writable",
     is_flag=True,
-    help="Let programs write files, which the archive keeps; -o settle=, ingest_jobs=, gain= and close= go with it.",
+    help="Let programs write files, which the archive keeps; -o settle=, ingest_jobs=, gain=, reserve= and "
+    "close= go with it.",
 )
 @break_lock_option
 @eer_options

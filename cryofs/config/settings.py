@@ -104,6 +104,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         Threads with which a writable mount archives movies.
     gain : str
         Gain reference of written movies: ``"auto"``, ``"none"`` or a file.
+    reserve : Size or None
+        Bytes that a writable mount keeps free for archiving; None to derive them from the movies that wait.
     close : str
         Whether a written file is durable when close(2) returns (``"durable"``), or later (``"fast"``).
     """
@@ -128,6 +130,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     settle: SettleSeconds = 30.0
     ingest_jobs: Positive = msgspec.field(default_factory=lambda: max(1, usable_cores() // 2))
     gain: str = "auto"
+    reserve: Size | None = None
     close: CloseMode = "durable"
 
     def __post_init__(self) -> None:

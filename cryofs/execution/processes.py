@@ -7,7 +7,7 @@ and abandons its task.
 """
 
 import contextlib
-from collections import deque
+import itertools
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -103,21 +103,23 @@ def _run(
     perform: Perform[Task, Result], tasks: Iterable[Task], processes: int, on_progress: OnProgress
 ) -> Iterator[tuple[Task, Outcome[Result] | None]]:
     """Run tasks with up to `processes` workers; yield None for a task whose worker died."""
-    waiting = deque(tasks)
+    waiting = iter(tasks)
     workers: dict[object, _Worker[Task]] = {}
     try:
-        while waiting or workers:
-            while waiting and len(workers) < processes:
+        while True:
+            while len(workers) < processes and (following := _next(waiting)):
+                task = following[0]
                 try:
-                    worker = _start(perform, waiting[0])
+                    worker = _start(perform, task)
                 except (OSError, EOFError) as error:
                     if workers:
-                        processes = len(workers)
+                        processes, waiting = len(workers), itertools.chain([task], waiting)
                     else:
-                        yield waiting.popleft(), Failed(NoProcessError(f"no process can be started ({error})"))
+                        yield task, Failed(NoProcessError(f"no process can be started ({error})"))
                 else:
-                    waiting.popleft()
                     workers[worker.pipe] = worker
+            if not workers:
+                return
             for pipe in wait([worker.pipe for worker in workers.values()]):
                 worker = workers[pipe]
                 message = worker.receive()
@@ -128,8 +130,8 @@ def _run(
                 if message is None:
                     on_progress(Progress(-worker.reported))
                 task = worker.task
-                if waiting and message is not None:
-                    worker.give(waiting.popleft())
+                if message is not None and (following := _next(waiting)):
+                    worker.give(following[0])
                 else:
                     workers.pop(pipe).end()
                 yield task, message
@@ -138,6 +140,11 @@ def _run(
             worker.pipe.close()
         for worker in workers.values():
             worker.end()
+
+
+def _next(tasks: Iterator[Task]) -> list[Task]:
+    """Return a list of the next task, which is empty if there is none."""
+    return list(itertools.islice(tasks, 1))
 
 
 def _start(perform: Perform[Task, Result], task: Task) -> _Worker[Task]:

@@ -16,7 +16,7 @@ _POLL_SECONDS = 0.3
 # The figures of many waiting movies take a while; querying takes at most this share of the time.
 _POLL_SHARE = 0.1
 # Reasons for which movies wait until a time has passed, and that a request to the mount ends at once.
-_ENDED_BY_REQUEST = ("gain", "retry")
+_ENDED_BY_REQUEST = ("gain", "retry", "room")
 
 # Reasons for which movies wait that will be archived, or tried, without further events.
 MOVING = ("settling", "ingesting", *_ENDED_BY_REQUEST)

@@ -57,7 +57,7 @@ class WritingOperations(Operations):
     @with_errno
     def write_buf(self, path: str, data: memoryview, offset: int, info: Any) -> int:
         """Write bytes; return how many."""
-        return self._files.write(info.fh, data, offset)
+        return self._files.write(info.fh, data, offset, is_late=bool(info.writepage))
 
     @with_errno
     def truncate(self, path: str, length: int, info: Any = None) -> int:

@@ -5,8 +5,9 @@ import logging
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
 
 from cryofs.compress.writer import OnFrame
@@ -17,7 +18,7 @@ from cryofs.execution.preload import prepare
 from cryofs.execution.processes import Processes
 from cryofs.gain.references import References
 from cryofs.ingest.draft import DraftOptions, MakeDrafts, Ready
-from cryofs.ingest.in_background import outside
+from cryofs.ingest.in_background import inside, outside
 from cryofs.ingest.publish import publish
 from cryofs.storage.atomic_file import remove_stale_drafts
 from cryofs.text import percent
@@ -73,30 +74,39 @@ class Children:
             prepare(["cryofs.compress.preload"])
 
     def archive(
-        self, places: list[Path], check: Callable[[], None]
+        self, places: Iterator[Path], check: Callable[[], None]
     ) -> Generator[tuple[Path, Exception | None], None, None]:
         """Yield each place once it is an archived movie, or with the error if it stays a plain file.
 
         Parameters
         ----------
+        places : iterator of Path
+            Each is taken when a child is ready for it. Fewer than jobs share these; later ones are left for another
+            call.
         check : callable
             Called often; ends the work by an exception.
         """
-        count = min(self._jobs, len(places))
-        options = replace(self._options, threads=max(1, self._jobs // count))
+        first = list(islice(places, self._jobs))
+        count = len(first)
+        options = replace(self._options, threads=max(1, self._jobs // max(1, count)))
         # a child has no descriptor of the archive, and another path may lead into the mount
         make = NiceDrafts(MakeDrafts(outside(self._root), options))
-        tasks = {outside(place): place for place in places}
+        folders: set[Path] = set()
+
+        def tasks() -> Iterator[Path]:
+            for place in chain(first, places if count == self._jobs else ()):
+                folders.add(place.parent)
+                yield outside(place)
 
         def on_progress(_: Progress) -> None:
             check()
 
         is_clean = False
         try:
-            with contextlib.closing(Processes(count).run(make, list(tasks), on_progress)) as outcomes:
+            with contextlib.closing(Processes(count).run(make, tasks(), on_progress)) as outcomes:
                 has_died = False
                 for path, outcome in outcomes:
-                    place = tasks[path]
+                    place = inside(path)
                     has_died = has_died or outcome.attempts > 1
                     match outcome:
                         case Done(made):
@@ -107,7 +117,7 @@ class Children:
             is_clean = not has_died
         finally:
             if not is_clean:
-                _remove_drafts({place.parent for place in places})
+                _remove_drafts(folders)
 
     def stop(self, seconds: float) -> bool:
         """End the child processes, and wait some seconds for a step that is under way; no other begins afterwards.

@@ -7,17 +7,21 @@ Threads: safe to call from any thread.
 """
 
 import contextlib
+import itertools
 import logging
 import os
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cryofs.compress.full_disk import is_full
 from cryofs.config.settings import Settings
 from cryofs.errors import ChangedError, CryofsError, FormatError, FullDiskError, NotSmallerError
 from cryofs.execution.processes import DiedError, NoProcessError
 from cryofs.formats.archive_names import archived_path, has_archived_form
+from cryofs.ingest.draft_room import DraftRoom
 from cryofs.ingest.finished import Verdict, judge
 from cryofs.ingest.outcomes import Outcomes, waiting_facts
 from cryofs.ingest.waiting import StoppedError, WaitingMovies, Why
@@ -26,12 +30,18 @@ from cryofs.storage.file_state import state_of
 from cryofs.storage.folders import folders_of
 from cryofs.storage.hashing import hash_file
 from cryofs.vfs.changing import MountParts
+from cryofs.vfs.room import bytes_on_disk
 
 if TYPE_CHECKING:
     from cryofs.ingest.children import Children
 
-# How long a movie waits that could not be archived for a reason that may pass: no room, a child that died.
+# How long a movie waits that could not be archived for a reason that may pass: a child that died; no room, where the
+# free space shows when there is some; a quota, where it does not.
 _RETRY_SECONDS = 60.0
+_ROOM_SECONDS = 1.0
+_QUOTA_SECONDS = 10.0
+# Movies that are archived before those come that are tried again because a child died.
+_MOST_IN_TURN = 1000
 # How long the end of a mount waits for a step that is under way.
 _LAST_SECONDS = 10.0
 
@@ -48,6 +58,10 @@ class Ingester:
         self._outcomes = Outcomes(self._shown_name)
         self._last_progress = time.monotonic()
         self._lists = ListReader()
+        self._room = DraftRoom(parts.room)
+        parts.room.watch(self.waiting.largest, lambda: None)
+        # movies that were taken, until it is known what becomes of them, and what ends with the work on each
+        self._taken: dict[Path, contextlib.ExitStack] = {}
         self._children: Children | None = None
         self._thread = threading.Thread(target=self._run, name="ingest", daemon=True)
         self._thread.start()
@@ -60,6 +74,7 @@ class Ingester:
     def settle_now(self) -> None:
         """Look at once at the movies that wait for a time to pass, except for those that settle; returns at once."""
         self.waiting.wake(Why.RETRY)
+        self.waiting.wake(Why.ROOM)
 
     def facts(self) -> dict[str, Any]:
         """Return figures of movies that wait, were archived, stay plain or failed, and the state of the thread."""
@@ -83,23 +98,32 @@ class Ingester:
     def _run(self) -> None:
         with contextlib.suppress(StoppedError):
             while True:
-                places = self.waiting.take(self._candidates)
+                self.waiting.wait(self._candidates)
                 self._last_progress = time.monotonic()
                 try:
-                    ready = [place for place in places if self._is_ready(place)]
-                    if ready:
-                        self._ingest(ready)
+                    self._ingest()
                 except (CryofsError, OSError) as error:
-                    for place in places:
+                    for place in self._left():
                         self._delay(place, error)
                 except Exception as error:
                     log.exception("unexpected error; these movies stay plain until they change")
-                    for place in places:
+                    for place in self._left():
                         self._fail(place, error)
 
     def _candidates(self) -> list[Path]:
         folders = folders_of(self._parts.root.path)
-        return [folder / name for folder, names in folders for name in names if has_archived_form(name)]
+        return [folder / name for folder, names in folders for name in sorted(names) if has_archived_form(name)]
+
+    def _ready(self) -> Iterator[Path]:
+        """Take movies until none is due that is finished and has room for its draft."""
+        while (place := self.waiting.take(self._room.largest())) is not None:
+            self.waiting.check_stop()
+            self._taken.setdefault(place, contextlib.ExitStack()).enter_context(self._parts.times.kept(place.parent))
+            if self._is_ready(place):
+                self._room.begin(place, bytes_on_disk(place) or 0)
+                yield place
+            else:
+                self._taken.pop(place).close()
 
     def _is_ready(self, place: Path) -> bool:
         """Return True if a plain file is a finished movie; otherwise it waits on, or is done."""
@@ -134,32 +158,46 @@ class Ingester:
                 self.waiting.wait_on(place, Why.UNFINISHED, None, self._reason(place, judged.reason))
         return judged.verdict is Verdict.READY
 
-    def _ingest(self, ready: list[Path]) -> None:
+    def _ingest(self) -> None:
+        """Archive movies until none is ready, or so many that children that died get their second attempt."""
+        ready = itertools.islice(self._ready(), _MOST_IN_TURN)
+        if (first := next(ready, None)) is not None:
+            self._archive(itertools.chain([first], ready))
+
+    def _left(self) -> list[Path]:
+        """Return the movies of which an error has ended the work."""
+        left = list(self._taken)
+        for place in left:
+            self._taken.pop(place).close()
+            self._room.end(place)
+        return left
+
+    def _archive(self, ready: Iterator[Path]) -> None:
         if self._children is None:
             # imported late, because it takes most of the startup time
             from cryofs.ingest.children import Children
 
-            self._children = Children(self._parts, self._settings, self._outcomes.archived)
-        left = {place: contextlib.ExitStack() for place in ready}
-        try:
-            for place, work in left.items():
-                work.enter_context(self._parts.times.kept(place.parent))
-            with contextlib.closing(self._children.archive(ready, self._check)) as archived:
-                for place, error in archived:
-                    left.pop(place).close()
+            self._children = Children(self._parts, self._settings, self._archived)
+        with contextlib.closing(self._children.archive(ready, self._check)) as archived:
+            for place, error in archived:
+                with self._taken.pop(place, contextlib.ExitStack()):
                     self._ended(place, error)
-                    self._check()
-        finally:
-            for place, work in left.items():
-                work.close()
-                self.add(place)
+                self._check()
 
     def _check(self) -> None:
         """Note that the work goes on; raise StoppedError if the mount ends."""
         self._last_progress = time.monotonic()
         self.waiting.check_stop()
 
+    def _archived(self, place: Path, original_bytes: int, stored_bytes: int) -> None:
+        self._outcomes.archived(place, original_bytes, stored_bytes)
+        self._room.end(place, stored_bytes)
+
     def _ended(self, place: Path, error: Exception | None) -> None:
+        if error is not None and _lacks_room(error):
+            self._room.did_not_fit(place)
+        else:
+            self._room.end(place)
         match error:
             case None:
                 self.waiting.done(place)
@@ -169,7 +207,7 @@ class Ingester:
                 self._gone(place)
             case NotSmallerError() | FormatError():
                 self._keep(place, str(error))
-            case FullDiskError() | DiedError() | NoProcessError():
+            case DiedError() | NoProcessError():
                 self._delay(place, error)
             case _:
                 self._fail(place, error)
@@ -197,15 +235,21 @@ class Ingester:
         """Try a movie again later; the log has one line a movie and reason."""
         reason = self._reason(place, str(error))
         self._outcomes.delayed(f"{self._shown_name(place)}: {reason}")
-        if self.waiting.wait_on(place, Why.RETRY, _RETRY_SECONDS, reason):
-            log.warning("%s: not archived yet (%s); trying again every %d s", self._name(place), reason, _RETRY_SECONDS)
+        if not _lacks_room(error):
+            why, seconds, when = Why.RETRY, _RETRY_SECONDS, f"every {_RETRY_SECONDS:.0f} s"
+        elif self._room.is_scarce:
+            why, seconds, when = Why.ROOM, _ROOM_SECONDS, "once there is room"
+        else:
+            why, seconds, when = Why.ROOM, _QUOTA_SECONDS, f"every {_QUOTA_SECONDS:.0f} s"
+        if self.waiting.wait_on(place, why, seconds, reason):
+            log.warning("%s: not archived yet (%s); trying again %s", self._name(place), reason, when)
 
     def _fail(self, place: Path, error: Exception) -> None:
         if not os.path.lexists(place):
             self._gone(place)
             return
-        if os.path.lexists(archived_path(place)):
-            # a call failed in the middle of the step
+        # with both files, a call failed in the middle of the step
+        if _lacks_room(error) or os.path.lexists(archived_path(place)):
             self._delay(place, error)
             return
         self.waiting.done(place)
@@ -234,6 +278,15 @@ class Ingester:
         return text.removeprefix(f"{self._name(place)}: ")
 
 
+def _lacks_room(error: Exception) -> bool:
+    return isinstance(error, FullDiskError) or (isinstance(error, OSError) and is_full(error))
+
+
 def outside(path: Path) -> Path:
     """Return a path through a descriptor of this process so that other processes can use it."""
     return Path("/proc") / str(os.getpid()) / path.relative_to("/proc/self")
+
+
+def inside(path: Path) -> Path:
+    """Return a path that `outside` returned as it was."""
+    return Path("/proc/self") / path.relative_to(f"/proc/{os.getpid()}")

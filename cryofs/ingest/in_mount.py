@@ -8,6 +8,7 @@ import os
 import stat
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -73,20 +74,20 @@ class MountedMovies:
             state = _state(place)
             if state is None:
                 return
-            with (
-                self._parts.times.kept(place.parent),
-                original_draft(place, self._gains, self._pool, empty=empty) as draft,
-                self._parts.names.changing(place),
-            ):
+            kept = self._parts.times.kept(place.parent)
+            with kept, self._original(place, empty=empty) as draft, self._parts.names.changing(place):
                 # otherwise removed or renamed in the meantime, and the caller looks again
                 if _state(place) == state:
                     replace_by_original(draft, place, self._parts.users(place, None))
 
     def _thaw_locked(self, place: Path) -> None:
         """Replace the archived movie of a name that the caller has locked."""
-        kept = self._parts.times.kept(place.parent)
-        with kept, original_draft(place, self._gains, self._pool, empty=False) as draft:
+        with self._parts.times.kept(place.parent), self._original(place, empty=False) as draft:
             replace_by_original(draft, place, self._parts.users(place, None))
+
+    def _original(self, place: Path, *, empty: bool) -> AbstractContextManager[Path]:
+        room = self._parts.room
+        return original_draft(place, self._gains, self._pool, room.check_file, empty=empty)
 
     def move(self, place: Path, target: Path, flags: int) -> None:
         """Rename where the source or the target is an archived movie."""

@@ -7,7 +7,7 @@ ingestion replaces one file by the other (`cryofs.storage.steps`).
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,20 +31,24 @@ _USER = "user."
 
 
 @contextmanager
-def original_draft(plain: Path, gains: GainLibrary, pool: Executor, *, empty: bool) -> Iterator[Path]:
+def original_draft(
+    plain: Path, gains: GainLibrary, pool: Executor, check_room: Callable[[int], None], *, empty: bool
+) -> Iterator[Path]:
     """Yield the complete, synced draft of the original of an archived movie; remove it at the end unless it was named.
 
     Parameters
     ----------
     plain : Path
         Path of the original; the archived movie is beside it.
+    check_room : callable
+        Raises OSError (ENOSPC) if there is no room for a file of so many bytes.
     empty : bool
         Whether the draft is to have no bytes; nothing is decoded.
 
     Raises
     ------
     OSError
-        EROFS: the original is a TIFF movie, from which the MRC file is derived.
+        EROFS: the original is a TIFF movie, from which the MRC file is derived. ENOSPC: no room.
     DamagedError, GainError
         The original cannot be restored.
     """
@@ -56,6 +60,8 @@ def original_draft(plain: Path, gains: GainLibrary, pool: Executor, *, empty: bo
         return
     with ArchivedMovie(archived_path(plain), gains, pool) as movie:
         check_changeable(movie, plain)
+        if not empty:
+            check_room(movie.layout.total_bytes)
         with draft(plain) as made:
             if not empty:
                 check_pages(movie)

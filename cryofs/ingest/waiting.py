@@ -1,11 +1,13 @@
 """The plain movies of a writable mount that wait to be archived: which, why, since when, and when to look at each.
 
-A movie stays in the table while it is worked on. If it is written again meanwhile, its new entry outlives the work.
+A movie stays in the table while it is worked on. If it is written again meanwhile, its new entry outlives the work. No
+call takes longer because more movies wait, except those that concern all of them.
 
 Threads: safe to call from any thread; one thread takes movies.
 """
 
-import contextlib
+import heapq
+import itertools
 import os
 import threading
 import time
@@ -13,6 +15,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
+
+from cryofs.vfs.room import bytes_on_disk
+
+# How often the room is compared with what movies need that wait for it.
+_ROOM_SECONDS = 1.0
 
 
 class Why(Enum):
@@ -22,6 +29,7 @@ class Why(Enum):
     OPEN = "open"
     UNFINISHED = "unfinished"
     RETRY = "retry"
+    ROOM = "room"
     INGESTING = "ingesting"
 
 
@@ -32,7 +40,7 @@ class WaitingMovie:
     Attributes
     ----------
     size : int
-        Size in bytes.
+        Bytes on the disk.
     since : float
         When it began to wait, in seconds since 1970.
     due : float or None
@@ -47,9 +55,39 @@ class WaitingMovie:
     due: float | None
     reason: str = ""
 
+    @property
+    def needs_room(self) -> bool:
+        """True if a draft may be written for it as it is."""
+        return self.why is not Why.UNFINISHED
+
 
 class StoppedError(BaseException):
     """The mount ends."""
+
+
+class _Queue:
+    """Movies in the order of a number; those that have another entry in the table by now are skipped."""
+
+    def __init__(self, movies: dict[Path, WaitingMovie]):
+        self._movies = movies
+        self._entries: list[tuple[float, int, Path, WaitingMovie]] = []
+        self._counter = itertools.count()
+
+    def push(self, number: float, place: Path) -> None:
+        """Add a movie of the table."""
+        heapq.heappush(self._entries, (number, next(self._counter), place, self._movies[place]))
+        if len(self._entries) > 2 * len(self._movies) + 64:
+            self._entries = [entry for entry in self._entries if self._movies.get(entry[2]) is entry[3]]
+            heapq.heapify(self._entries)
+
+    def first(self) -> tuple[float, Path] | None:
+        """Return the first movie and its number, or None."""
+        while self._entries:
+            number, _, place, movie = self._entries[0]
+            if self._movies.get(place) is movie:
+                return number, place
+            heapq.heappop(self._entries)
+        return None
 
 
 class WaitingMovies:
@@ -58,6 +96,11 @@ class WaitingMovies:
     def __init__(self, search_after: float):
         self._changed = threading.Condition()
         self._movies: dict[Path, WaitingMovie] = {}
+        self._due = _Queue(self._movies)
+        # movies for whose drafts there was no room, the smallest first
+        self._large = _Queue(self._movies)
+        # the places of movies that need room, by their sizes
+        self._sizes: dict[int, set[Path]] = {}
         self._is_stopped = False
         self._is_searching = False
         # when to look for movies that an earlier mount left, or that a renamed folder took along
@@ -65,7 +108,7 @@ class WaitingMovies:
 
     def put(self, place: Path, seconds: float) -> None:
         """Let a movie wait that may have changed, and look at it after some seconds."""
-        self._set(place, Why.SETTLING, seconds)
+        self._wait(place, Why.SETTLING, seconds)
 
     def wait_on(self, place: Path, why: Why, seconds: float | None, reason: str = "") -> bool:
         """Let a movie that was taken wait again, unless it has changed since; return True if the reason is another one.
@@ -79,25 +122,42 @@ class WaitingMovies:
         """
         with self._changed:
             known = self._movies.get(place)
-        self._set(place, why, seconds, reason, only_taken=True)
+        self._wait(place, why, seconds, reason, only_taken=True)
         return known is None or known.reason != reason
 
-    def _set(self, place: Path, why: Why, seconds: float | None, reason: str = "", *, only_taken: bool = False) -> None:
-        size = _size(place)
+    def _wait(
+        self, place: Path, why: Why, seconds: float | None, reason: str = "", *, only_taken: bool = False
+    ) -> None:
+        size = bytes_on_disk(place)
         with self._changed:
             known = self._movies.get(place)
             if only_taken and (known is None or known.why is not Why.INGESTING):
                 return
             if size is None:
-                self._movies.pop(place, None)
+                self._set(place, None)
                 return
             since = time.time() if known is None else known.since
             due = None if seconds is None else time.monotonic() + seconds
-            self._movies[place] = WaitingMovie(size, since, why, due, reason)
+            self._set(place, WaitingMovie(size, since, why, due, reason))
             self._changed.notify_all()
 
-    def take(self, candidates: Callable[[], list[Path]]) -> list[Path]:
-        """Return the movies that are due, as `INGESTING`; wait for the first.
+    def _set(self, place: Path, movie: WaitingMovie | None) -> None:
+        """Enter a movie, or remove it."""
+        known = self._movies.pop(place, None)
+        if known is not None and known.needs_room:
+            self._sizes[known.size].discard(place)
+            if not self._sizes[known.size]:
+                del self._sizes[known.size]
+        if movie is None:
+            return
+        self._movies[place] = movie
+        if movie.needs_room:
+            self._sizes.setdefault(movie.size, set()).add(place)
+        if movie.due is not None:
+            self._due.push(movie.due, place)
+
+    def wait(self, candidates: Callable[[], list[Path]]) -> None:
+        """Return when a movie is due.
 
         Parameters
         ----------
@@ -116,12 +176,12 @@ class WaitingMovies:
                 is_search_due = self._search_at is not None and self._search_at <= now
                 if is_search_due:
                     self._search_at, self._is_searching = None, True
-                elif due := self._due(now):
-                    for place in due:
-                        self._movies[place] = replace(self._movies[place], why=Why.INGESTING, due=None)
-                    return due
+                elif (seconds := self._seconds(now)) is not None and seconds <= 0:
+                    return
                 else:
-                    self._changed.wait(self._seconds(now))
+                    self._changed.wait(seconds)
+                    if self._large.first() is not None:
+                        return
             if is_search_due:
                 try:
                     for place in candidates():
@@ -130,29 +190,65 @@ class WaitingMovies:
                 finally:
                     self._is_searching = False
 
-    def _due(self, now: float) -> list[Path]:
-        return [place for place, movie in self._movies.items() if movie.due is not None and movie.due <= now]
+    def take(self, largest: float) -> Path | None:
+        """Return a movie that is due, as `INGESTING`, or None.
+
+        Parameters
+        ----------
+        largest : float
+            Size of the largest movie for whose draft there is room; larger ones wait, then the smallest comes first.
+        """
+        with self._changed:
+            if (found := self._large.first()) is not None and found[0] <= largest:
+                return self._taken(found[1])
+            now = time.monotonic()
+            while (found := self._due.first()) is not None and found[0] <= now:
+                movie = self._movies[found[1]]
+                if movie.size <= largest:
+                    return self._taken(found[1])
+                self._set(found[1], replace(movie, why=Why.ROOM, due=None))
+                self._large.push(movie.size, found[1])
+            return None
+
+    def _taken(self, place: Path) -> Path:
+        self._set(place, replace(self._movies[place], why=Why.INGESTING, due=None))
+        return place
 
     def _seconds(self, now: float) -> float | None:
         """Return how long nothing is due, None if nothing will be."""
-        moments = [movie.due for movie in self._movies.values() if movie.due is not None]
-        if self._search_at is not None:
-            moments.append(self._search_at)
+        moments = [] if self._search_at is None else [self._search_at]
+        if (first := self._due.first()) is not None:
+            moments.append(first[0])
+        if self._large.first() is not None:
+            moments.append(now + _ROOM_SECONDS)
         return min(moments) - now if moments else None
+
+    def largest(self) -> int:
+        """Return the bytes of the largest movie that waits, 0 if none does; those that are unfinished do not count."""
+        while True:
+            with self._changed:
+                if not self._sizes:
+                    return 0
+                size = max(self._sizes)
+                place = next(iter(self._sizes[size]))
+                movie = self._movies[place]
+            if os.path.lexists(place):
+                return size
+            self._forget(place, movie)
 
     def done(self, place: Path) -> None:
         """Forget a movie that was taken and need not wait any longer, unless it has changed since."""
         with self._changed:
             if (movie := self._movies.get(place)) is not None and movie.why is Why.INGESTING:
-                del self._movies[place]
+                self._set(place, None)
 
     def wake(self, why: Why) -> None:
         """Look at once at all movies that wait for this."""
         with self._changed:
             now = time.monotonic()
-            for place, movie in self._movies.items():
+            for place, movie in list(self._movies.items()):
                 if movie.why is why:
-                    self._movies[place] = replace(movie, due=now)
+                    self._set(place, replace(movie, due=now))
             self._changed.notify_all()
 
     def search_again(self, seconds: float) -> None:
@@ -174,10 +270,14 @@ class WaitingMovies:
         for place, movie in movies.copy().items():
             if not os.path.lexists(place):
                 del movies[place]
-                with self._changed, contextlib.suppress(KeyError):
-                    if self._movies[place] is movie:
-                        del self._movies[place]
+                self._forget(place, movie)
         return movies
+
+    def _forget(self, place: Path, movie: WaitingMovie) -> None:
+        """Forget a movie that was removed, unless it has another entry by now."""
+        with self._changed:
+            if self._movies.get(place) is movie:
+                self._set(place, None)
 
     def stop(self) -> None:
         """End the wait of the thread that takes movies."""
@@ -189,11 +289,3 @@ class WaitingMovies:
         """Raise StoppedError if the mount ends."""
         if self._is_stopped:
             raise StoppedError
-
-
-def _size(place: Path) -> int | None:
-    """Return the size of a file, None if it does not exist."""
-    try:
-        return os.lstat(place).st_size
-    except OSError:
-        return None

@@ -21,6 +21,7 @@ from cryofs.vfs.folder_times import FolderTimes
 from cryofs.vfs.live_files import LiveFiles
 from cryofs.vfs.name_locks import NameLocks
 from cryofs.vfs.namespace import Tree
+from cryofs.vfs.room import Room
 
 
 class AttributeChange(NamedTuple):
@@ -190,6 +191,8 @@ class MountParts:
         of the file, refuses if the file at `place` has a writer or another state than `state` (None: of an archived
         movie, whose file never changes), and switches its open handles to the file that has the name afterwards. The
         caller has locked the name.
+    room : Room
+        Room on the file system of the archive.
     """
 
     archive: Path
@@ -198,6 +201,7 @@ class MountParts:
     live: LiveFiles
     names: NameLocks
     users: Callable[[Path, FileState | None], Users]
+    room: Room
 
     @functools.cached_property
     def times(self) -> FolderTimes:

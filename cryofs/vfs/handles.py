@@ -5,6 +5,7 @@ import os
 from concurrent.futures import Future
 from dataclasses import dataclass
 
+from cryofs.formats.archive_names import has_archived_form
 from cryofs.storage import changes
 from cryofs.system import deadlines, late_calls
 from cryofs.vfs.attributes import Attributes
@@ -80,6 +81,11 @@ class Handle:
         finally:
             if late.done():
                 self._late = None
+
+    @property
+    def is_movie(self) -> bool:
+        """True if the file may become an archived movie."""
+        return self.live.place is not None and has_archived_form(self.live.place.name)
 
 
 def open_writer(live: LiveFile) -> int:

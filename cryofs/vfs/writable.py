@@ -8,7 +8,6 @@ write that was given up could overtake a later one.
 import errno
 import functools
 import os
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from cryofs.config.settings import Settings
 from cryofs.movies.provider import Provider
 from cryofs.storage import changes
 from cryofs.storage.byte_source import LocalFile
-from cryofs.storage.file_state import FileState, state_of
+from cryofs.storage.file_state import FileState
 from cryofs.storage.steps import Users
 from cryofs.system.thread_pools import Pools
 from cryofs.text import first_lines
@@ -30,6 +29,7 @@ from cryofs.vfs.changing import ArchivedMovies, AttributeChange, MakeArchivedMov
 from cryofs.vfs.early_writeback import EarlyWriteback
 from cryofs.vfs.file_system import FileSystem
 from cryofs.vfs.handles import Handle, open_writer, write_all
+from cryofs.vfs.known_pages import KnownPages
 from cryofs.vfs.listing import Listed, Listing
 from cryofs.vfs.live_files import LiveFile, LiveFiles
 from cryofs.vfs.mount_users import MountUsers
@@ -38,9 +38,7 @@ from cryofs.vfs.name_locks import NameLocks
 from cryofs.vfs.nodes import Node, plain_node
 from cryofs.vfs.open_files import Bytes, OpenFile, PlainFile
 from cryofs.vfs.page_cache_policy import Pages
-
-# Closed files whose pages in the kernel are known to be valid.
-_KNOWN_FILES = 1 << 16
+from cryofs.vfs.room import Room
 
 
 class WritableFileSystem(FileSystem):
@@ -69,14 +67,15 @@ class WritableFileSystem(FileSystem):
         super().__init__(archive, settings, AS_ARCHIVED, descriptor)
         self._live = LiveFiles()
         self._locks = NameLocks()
-        parts = MountParts(self.archive, self._root, self._tree, self._live, self._locks, self._users)
+        self._room = Room(self._root.descriptor, settings.reserve, self._live.written)
+        parts = MountParts(self.archive, self._root, self._tree, self._live, self._locks, self._users, self._room)
         self.archived: ArchivedMovies = make_archived(parts) if make_archived is not None else ReadOnlyMovies()
         self.names = NameChanges(parts, self.archived, self._forget)
         self.attribute_changes = AttributeChanges(parts, self.archived, self.names)
         self._is_durable = settings.close == "durable"
         self._writeback = EarlyWriteback()
         self._written: dict[int, Handle] = {}
-        self._known: OrderedDict[int, FileState] = OrderedDict()
+        self._known = KnownPages()
 
     def start(self, pools: Pools | None = None) -> None:
         """Start the threads."""
@@ -145,6 +144,7 @@ class WritableFileSystem(FileSystem):
         with self._locks.changing(place):
             node = self._tree.found(path)
             if node is None:
+                self._room.check()
                 return self._create(path, place, mode, caller)
         if flags & os.O_EXCL:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
@@ -160,9 +160,17 @@ class WritableFileSystem(FileSystem):
         opened = self._written.get(handle)
         return super().read(handle, size, offset, memory) if opened is None else opened.live.read(size, offset, memory)
 
-    def write(self, handle: int, data: memoryview, offset: int) -> int:
-        """Write bytes at an offset; return how many, fewer if an error prevented the rest."""
+    def write(self, handle: int, data: memoryview, offset: int, *, is_late: bool = False) -> int:
+        """Write bytes at an offset; return how many, fewer if an error prevented the rest.
+
+        Parameters
+        ----------
+        is_late : bool
+            Whether a program wrote the bytes to a map, so that no call of it could return an error.
+        """
         opened, writer = self._writer(handle)
+        if not is_late:
+            self._room.take(writer, offset, len(data), is_movie=opened.is_movie)
         opened.is_dirty = True
         done = write_all(writer, data, offset)
         self._writeback.written(opened, done)
@@ -173,21 +181,19 @@ class WritableFileSystem(FileSystem):
         opened = None if handle is None else self._written.get(handle)
         if opened is not None and opened.writer is not None:
             opened.is_dirty = True
-            changes.disk.set_size(opened.writer, size)
-            return
-        if (hidden := self.names.hidden.find(path)) and hidden[0] is not None:
-            writer = open_writer(hidden[0])
-            try:
-                changes.disk.set_size(writer, size)
-            finally:
-                os.close(writer)
+            self._set_size(opened.writer, size)
             return
         made = self.open(path, os.O_WRONLY | (0 if size else os.O_TRUNC))
         try:
             if size:
-                changes.disk.set_size(self._writer(made)[1], size)
+                self._set_size(self._writer(made)[1], size)
         finally:
             self.release(made)
+
+    def _set_size(self, writer: int, size: int) -> None:
+        if size > os.fstat(writer).st_size:
+            self._room.check()
+        changes.disk.set_size(writer, size)
 
     def set_attributes(self, path: str, change: AttributeChange, handle: int | None) -> None:
         """Set mode, owner or times of a file, by an open handle if there is one."""
@@ -200,6 +206,7 @@ class WritableFileSystem(FileSystem):
     def allocate(self, handle: int, mode: int, offset: int, size: int) -> None:
         """Allocate, clear or remove bytes, as fallocate(2) does."""
         opened, writer = self._writer(handle)
+        self._room.take_allocated(writer, mode, offset, size, is_movie=opened.is_movie)
         opened.is_dirty = True
         changes.disk.allocate(writer, mode, offset, size)
 
@@ -245,7 +252,12 @@ class WritableFileSystem(FileSystem):
             writers = sum(opened.writer is not None for opened in self._written.values())
         names = first_lines("/".join(self._root.below(place)) for place in self._live.written())
         served = {"open_files": open_files, "open_for_writing": writers, "names_open_for_writing": names}
-        return {**facts, **served, "writable": True, "ingest": self.archived.facts()}
+        return {**facts, **served, **self._room.facts(), "writable": True, "ingest": self.archived.facts()}
+
+    def statistics(self) -> os.statvfs_result:
+        """Return size and free space of the file system of the archive, without the reserve."""
+        found = super().statistics()
+        return self._of_names.run(str(self.archive), lambda: self._room.without_reserve(found))
 
     def _create(self, path: str, place: Path, mode: int, caller: Caller) -> int:
         writer = self.names.create(path, mode, caller)
@@ -277,21 +289,13 @@ class WritableFileSystem(FileSystem):
                 writer = open_writer(live)
                 if flags & os.O_TRUNC:
                     changes.disk.set_size(writer, 0)
-            pages = self._pages_of(live)
+            pages = self._known.of(live)
         except BaseException:
             if writer is not None:
                 os.close(writer)
             live.close()
             raise
         return self._added(Handle(live, found, pages, writer, is_dirty=bool(flags & os.O_TRUNC)))
-
-    def _pages_of(self, live: LiveFile) -> Pages:
-        """Return KEEP if all changes since the kernel got its pages came through the kernel."""
-        if live.is_shared or not isinstance(file := live.file, PlainFile):
-            return Pages.KEEP
-        state = state_of(os.fstat(file.descriptor))
-        with self._lock:
-            return Pages.KEEP if self._known.get(state.inode) == state else Pages.DROP
 
     def _added(self, opened: Handle) -> int:
         with self._lock:
@@ -307,12 +311,7 @@ class WritableFileSystem(FileSystem):
             del self._written[handle]
             if opened.writer is not None:
                 live.writers -= 1
-            if isinstance(file := live.file, PlainFile):
-                found = os.fstat(file.descriptor)
-                self._known.pop(found.st_ino, None)
-                self._known[found.st_ino] = state_of(found)
-                if len(self._known) > _KNOWN_FILES:
-                    self._known.popitem(last=False)
+        self._known.closed(live)
         place = live.place
         opened.close_writer()
         live.close()

@@ -59,12 +59,12 @@ def test_no_step_begins_after_the_end(tmp_path: Path, monkeypatch: pytest.Monkey
             def __init__(self, count: int):
                 pass
 
-            def run(self, make: children.NiceDrafts, tasks: list[Path], *_: object) -> Iterator[Any]:
-                drafts = MakeDrafts(make.make.archive, make.make.options)
-                yield tasks[0], Done(drafts(tasks[0], lambda _: None))
+            def run(self, make: children.NiceDrafts, tasks: Iterator[Path], *_: object) -> Iterator[Any]:
+                drafts, plain = MakeDrafts(make.make.archive, make.make.options), next(tasks)
+                yield plain, Done(drafts(plain, lambda _: None))
 
         monkeypatch.setattr(children, "Processes", Ended)
-        ((_, error),) = made.archive([parts.root.path / "X.mrc"], lambda: None)
+        ((_, error),) = made.archive(iter([parts.root.path / "X.mrc"]), lambda: None)
         assert isinstance(error, ChangedError)
         assert [path.name for path in (tmp_path / "archive").iterdir()] == [plain.name]
         archive_now(files, "X.mrc")

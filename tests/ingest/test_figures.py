@@ -41,7 +41,7 @@ def errors(monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
     """The errors that all movies fail with, one after the other; the last one again and again."""
     found: list[Exception] = []
 
-    def archive(_: Children, places: list[Path], *__: object) -> Iterator[tuple[Path, Exception]]:
+    def archive(_: Children, places: Iterator[Path], *__: object) -> Iterator[tuple[Path, Exception]]:
         for place in places:
             yield place, found.pop(0) if len(found) > 1 else found[0]
 
@@ -95,14 +95,14 @@ def test_a_full_disk_is_logged_once_and_tried_again(
         written(files, "/a.mrc")
         while len(errors) > 1:
             left = len(errors)
-            wait_for(lambda: files.archived.facts()["waiting"]["retry"]["names"] == ["a.mrc: no space left"])
+            wait_for(lambda: files.archived.facts()["waiting"]["room"]["names"] == ["a.mrc: no space left"])
             assert files.archived.facts()["last_error"].endswith("a.mrc: no space left")
             files.archived.settle_now()
             wait_for(partial(lambda left: len(errors) < left, left))
         wait_for(lambda: files.archived.facts()["failed"])
     lines = [record.getMessage() for record in caplog.records if "not archived" in record.getMessage()]
     assert lines == [
-        f"{tmp_path}/a.mrc: not archived yet (no space left); trying again every 60 s",
+        f"{tmp_path}/a.mrc: not archived yet (no space left); trying again every 10 s",
         f"{tmp_path}/a.mrc: not archived (it is broken)",
     ]
 

@@ -1,5 +1,6 @@
 """The table of movies that wait to be archived."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
@@ -22,7 +23,8 @@ def nothing() -> list[Path]:
 
 def taken(waiting: WaitingMovies, movie: Path) -> None:
     waiting.put(movie, 0)
-    assert waiting.take(nothing) == [movie]
+    waiting.wait(nothing)
+    assert waiting.take(math.inf) == movie
 
 
 def test_a_movie_waits_until_it_is_done(movie: Path) -> None:
@@ -46,7 +48,7 @@ def test_a_movie_that_changed_while_it_was_taken_is_looked_at_again(
     taken(waiting, movie)
     waiting.put(movie, 0)
     ending(waiting, movie)
-    assert waiting.take(nothing) == [movie]
+    assert waiting.take(math.inf) == movie
 
 
 def test_a_movie_waits_since_the_first_time(movie: Path) -> None:
@@ -64,7 +66,7 @@ def test_movies_that_wait_for_something_are_woken(movie: Path) -> None:
     waiting.wake(Why.OPEN)
     assert waiting.snapshot()[movie].due is None
     waiting.wake(Why.UNFINISHED)
-    assert waiting.take(nothing) == [movie]
+    assert waiting.take(math.inf) == movie
 
 
 def test_a_removed_movie_does_not_wait(movie: Path) -> None:
@@ -80,12 +82,15 @@ def test_a_removed_movie_does_not_wait(movie: Path) -> None:
 
 def test_a_search_finds_movies_that_do_not_wait_yet(movie: Path) -> None:
     waiting = WaitingMovies(0)
-    assert waiting.take(lambda: [movie]) == [movie]
+    waiting.wait(lambda: [movie])
+    assert waiting.take(math.inf) == movie
     waiting.search_again(0)
     other = movie.with_name("b.mrc")
     other.touch()
+    waiting.wait(lambda: [movie, other])
+    assert waiting.take(math.inf) == other
     # the first is still taken
-    assert waiting.take(lambda: [movie, other]) == [other]
+    assert waiting.take(math.inf) is None
 
 
 def test_stop_ends_the_wait() -> None:
@@ -94,7 +99,7 @@ def test_stop_ends_the_wait() -> None:
 
     def take() -> None:
         try:
-            waiting.take(nothing)
+            waiting.wait(nothing)
         except StoppedError as error:
             ends.append(error)
 
@@ -103,3 +108,37 @@ def test_stop_ends_the_wait() -> None:
     waiting.stop()
     thread.join(30)
     assert len(ends) == 1
+
+
+def test_movies_come_in_the_order_in_which_they_are_due(tmp_path: Path) -> None:
+    waiting = WaitingMovies(3600)
+    movies = [tmp_path / f"{number}.mrc" for number in range(500)]
+    for movie in movies:
+        movie.touch()
+        waiting.put(movie, 0)
+        # entries that another one replaces
+        waiting.put(movie, 0)
+    assert [waiting.take(math.inf) for _ in movies] == movies
+    assert waiting.take(math.inf) is None
+
+
+def test_movies_without_room_wait_until_there_is_some(tmp_path: Path) -> None:
+    waiting = WaitingMovies(3600)
+    movies = {size: tmp_path / f"{size}.mrc" for size in (30000, 10000, 20000)}
+    for size, movie in movies.items():
+        movie.write_bytes(bytes(size))
+        waiting.put(movie, 0)
+    assert waiting.largest() == 30000
+    assert waiting.take(10000) == movies[10000]
+    assert waiting.take(10000) is None
+    assert [movie.why for movie in waiting.snapshot().values()].count(Why.ROOM) == 2
+    # the smallest first
+    assert waiting.take(math.inf) == movies[20000]
+    # one that is written meanwhile
+    waiting.put(movies[30000], 0)
+    assert waiting.take(math.inf) == movies[30000]
+    assert waiting.take(math.inf) is None
+    movies[30000].unlink()
+    assert waiting.largest() == 20000
+    waiting.wait_on(movies[20000], Why.UNFINISHED, None)
+    assert waiting.largest() == 10000
