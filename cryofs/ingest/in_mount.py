@@ -47,7 +47,7 @@ class MountedMovies:
         parts.names.settle = lambda place: end_left_step(place, parts.users(place, None))
         self._ingester = Ingester(parts, settings)
         self._moved_gains = MovedGains(parts.root.path, self._gains)
-        self._moves = Moves(self._moved_gains, self._thaw_locked)
+        self._moves = Moves(self._moved_gains, self._thaw_locked, parts.live.has_writer)
 
     def check_removable(self, place: Path) -> None:
         """Raise OSError if the movie of a name is derived from a TIFF movie; damaged ones can be removed."""

@@ -36,11 +36,14 @@ class Moves:
         Keeps gain references findable.
     thaw : callable
         Replaces the archived movie of a name by its original.
+    has_writer : callable
+        Returns whether a program has the file of a name open for writing.
     """
 
-    def __init__(self, gains: MovedGains, thaw: Callable[[Path], None]):
+    def __init__(self, gains: MovedGains, thaw: Callable[[Path], None], has_writer: Callable[[Path], bool]):
         self._gains = gains
         self._thaw = thaw
+        self._has_writer = has_writer
 
     def move(self, place: Path, target: Path, flags: int) -> None:
         """Rename a file where it, or the file that has the new name, is an archived movie.
@@ -59,9 +62,10 @@ class Moves:
         if source_movie and place == target:
             return
         _check_folders(place, target)
-        # the journal describes regular files only
+        # the journal describes regular files that do not change
         is_special = any(os.path.lexists(one) and regular_file(one) is None for one in (place, target))
-        if is_special or not has_archived_form(target.name):
+        is_written = any(self._has_writer(one) for one in (place, target))
+        if is_special or is_written or not has_archived_form(target.name):
             for one in filter(_is_archived, (place, target)):
                 self._thaw(one)
             _move_plain(place, target, flags)
@@ -79,7 +83,7 @@ class Moves:
         self._gains.provide(place, target.parent)
         self._gains.provide(target, place.parent)
         for one in (place, target):
-            remove_plain_twin(one)
+            _remove_replaced_twin(one)
         _move_plain(archived_path(place), archived_path(target), renaming.EXCHANGE)
 
     def _move_archived(self, place: Path, target: Path) -> None:
@@ -174,7 +178,7 @@ def _is_archived(place: Path) -> bool:
 
 
 def _remove_replaced_twin(target: Path) -> None:
-    """Remove the plain file beside an archived movie that is about to be replaced.
+    """Remove the plain file beside an archived movie in whose place another file is about to come.
 
     Raises
     ------

@@ -1,15 +1,18 @@
 """Renames and removals of archived movies: each leaves the names as before or as after, whenever it is killed."""
 
 import itertools
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cryofs.errors import CryofsError
-from cryofs.storage import ownership
+from cryofs.storage import changes, ownership
+from cryofs.storage.changes import Disk
 from cryofs.storage.file_lock import LOCK_SUFFIX
 from cryofs.storage.journal import JOURNAL_NAME
 from cryofs.system.renaming import EXCHANGE, NO_REPLACE
@@ -113,6 +116,41 @@ def test_a_removal(made: Path, tmp_path: Path) -> None:
     for calls, found in after_kills(make, lambda files: files.names.remove("/a.mrc")):
         assert found in ({"a.mrc": data}, {}), calls
     assert found == {}
+
+
+@pytest.mark.parametrize(("source", "target"), [("plain", "archived"), ("archived", "plain")])
+def test_a_rename_of_a_file_that_is_being_written(made: Path, tmp_path: Path, source: str, target: str) -> None:
+    """Writes between the calls of the rename are not what the journal of a killed one would describe."""
+    folder = tmp_path / "archive"
+
+    def make() -> Path:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        put(made, folder, "a.mrc", source)
+        put(made, folder, "b.mrc", target)
+        return folder
+
+    def change(files: WritableFileSystem) -> None:
+        plain = "a.mrc" if source == "plain" else "b.mrc"
+        files.open(f"/{plain}", os.O_RDWR)
+        # the disk of the test, which ends the process at one of its calls
+        disk, writer = changes.disk, (folder / plain).open("ab", buffering=0)
+
+        class Writing(Disk):
+            def __getattribute__(self, name: str) -> Any:
+                writer.write(b"x")
+                return getattr(disk, name)
+
+        changes.disk = Writing()
+        with writer:
+            files.names.move("/a.mrc", "/b.mrc", 0)
+
+    originals = {name: (made / "session" / name).read_bytes() for name in ("a.mrc", "b.mrc")}
+    for calls, found in after_kills(make, change):
+        assert {name: str(data)[:99] for name, data in found.items() if isinstance(data, str)} == {}, calls
+        assert found["b.mrc"].startswith((originals["a.mrc"], originals["b.mrc"])), calls  # type: ignore[arg-type]
+    assert found.keys() == {"b.mrc"}
+    assert found["b.mrc"].startswith(originals["a.mrc"])  # type: ignore[arg-type]
 
 
 def test_a_lock_of_an_ended_process_keeps_no_folder(tmp_path: Path) -> None:

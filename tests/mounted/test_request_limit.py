@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from cryofs.fuse.control import is_mounted
 from tests.mounted.support import NEEDS_MOUNTS
 from tests.mounted.test_load import HANGING
 from tests.privileges import IS_ROOT
-from tests.support import run_in_process, wait_for
+from tests.support import archive, run_in_process, wait_for, written_movie
 
 LIMIT = Path("/proc/sys/fs/fuse/max_request_timeout")
 SECONDS = 15
@@ -63,5 +64,55 @@ def test_a_file_on_hanging_storage_does_not_end_the_mount(readable_session: Path
     figures = json.loads(os.getxattr(place, "user.cryofs.facts"))
     assert (figures["request_timeout"], figures["kernel_request_limit"]) == (5, SECONDS)
     flag.unlink()
+    run_in_process("umount", place)
+    assert mount.wait(60) == 0
+
+
+HANGING_SYNCS = """
+import os, sys, time
+from cryofs.storage.changes import Disk
+flag, sync = sys.argv.pop(), Disk.sync
+def hanging(disk, descriptor):
+    while os.path.exists(flag):
+        time.sleep(0.05)
+    sync(disk, descriptor)
+Disk.sync = hanging
+from cryofs.cli import main
+main()
+"""
+
+
+def test_syncs_and_thaws_that_take_longer_do_not_end_a_writable_mount(tmp_path: Path) -> None:
+    movie = written_movie(tmp_path / "session" / "X.mrc")
+    archive(tmp_path / "session", tmp_path / "archive")
+    place, flag = tmp_path / "mnt", tmp_path / "flag"
+    place.mkdir()
+    options = ["-o", "writable,settle=1000,close=fast"]
+    command = [sys.executable, "-c", HANGING_SYNCS, "mount", "-f", str(tmp_path / "archive"), str(place), *options]
+    with (tmp_path / "log").open("w") as output, limited():
+        mount = subprocess.Popen([*command, str(flag)], stderr=output)
+        wait_for(lambda: is_mounted(place) and (place / "X.mrc").stat())
+
+    def sync() -> None:
+        with (place / "notes").open("ab", buffering=0) as file:
+            file.write(b"text")
+            os.fsync(file.fileno())
+
+    def thaw() -> None:
+        with (place / "X.mrc").open("r+b", buffering=0) as file:
+            file.write(b"")
+
+    flag.touch()
+    with ThreadPoolExecutor(2) as pool:
+        until = time.monotonic() + 3 * SECONDS
+        while time.monotonic() < until:
+            for waiting in [pool.submit(sync), pool.submit(thaw)]:
+                assert isinstance(waiting.exception(), TimeoutError)
+            assert (place / "X.mrc").read_bytes() == movie.read_bytes()
+    flag.unlink()
+    sync()
+    thaw()
+    assert (place / "notes").read_bytes().startswith(b"text" * 2)
+    assert (tmp_path / "archive" / "X.mrc").read_bytes() == movie.read_bytes()
     run_in_process("umount", place)
     assert mount.wait(60) == 0
