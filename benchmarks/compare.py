@@ -47,7 +47,7 @@ _MANY, _MANY_SMALL = (10_000, 100_000), (1000, 3000)
 _FOLDER, _FOLDER_SMALL = 100_000, 3000
 # small files that are written through a mount
 _FILES, _FILES_SMALL = 10_000, 300
-_SESSION, _SESSION_SMALL = Plan(), Plan(8, 8, (1024, 1024), 1.0, settle=0.0, corrected=4, has_references=True)
+_SESSION, _SESSION_SMALL = Plan(), Plan(8, 8, (1024, 1024), 1.0, settle=0.0, corrected=4)
 _MINUTES, _MINUTES_SMALL = 10, 0.1
 # numbers of frames of the movies with small frames
 _FRAMES, _FRAMES_SMALL = (2000, 20_000), (500,)

@@ -1,5 +1,5 @@
-"""`make demo`: generate a small session, archive it, mount it, compare every byte, open it with mrcfile, unmount
-it.
+"""`make demo`: generate a small session, archive it, mount it, compare every byte, open it with mrcfile, unmount it;
+then write a movie through a writable mount, which archives it.
 
 The session includes an EER movie. The mount shows its fractions in the main view and in the view @up2_gr8.
 """
@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import mrcfile
@@ -62,12 +63,25 @@ def main() -> None:
         print_step("9. Space saved")
         show_savings(archive, figures)
 
+        print_step("10. cryofs mount --writable -o settle=1 archive mount; a program writes a movie; it shrinks")
+        cryofs("mount", "--writable", "-o", "settle=1", archive, mount)
+        try:
+            write_through(mount, archive)
+        finally:
+            print_step("11. cryofs umount --wait mount")
+            cryofs("umount", "--wait", mount)
+
+
+def detector_of_session() -> Detector:
+    """Return the detector of all gain-normalised movies; they share a gain reference."""
+    return Detector.make(SHAPE, defects=110)
+
 
 def make_session(folder: Path) -> None:
     """Write the files of a small session."""
     movies = folder / "Movies"
     movies.mkdir(parents=True)
-    detector = Detector.make(SHAPE, defects=110)
+    detector = detector_of_session()
     for number in range(3):
         write_movie(movies / f"k2-{number:03}.mrc", detector, FRAMES, seed=number)
     write_movie(movies / "k2-epu.mrc", detector, FRAMES, seed=3, extended=bytes(range(256)) * 3072, kind=b"FEI1")
@@ -105,6 +119,24 @@ def show_fractions(session: Path, mount: Path, name: str, grouping: int) -> None
     if not np.array_equal(counted, expected):
         sys.exit(f"   {name}: the first fraction is not the sum of its frames")
     print(f"      the first contains {first.sum()} electrons, in the same pixels as decoded by tifffile")
+
+
+def write_through(mount: Path, archive: Path) -> None:
+    """Write a movie through a writable mount, and wait until it is archived; stop if a byte differs afterwards."""
+    name = "Movies/k2-new.mrc"
+    write_movie(mount / name, detector_of_session(), FRAMES, seed=6)
+    plain, movie = archive / name, archive / f"{name}.tif"
+    written = file_sha256(mount / name)
+    print(f"   {(mount / name).stat().st_size:>12,}  archive/{name}, as it was written")
+    deadline = time.monotonic() + 60
+    while plain.exists() or not movie.exists():
+        if time.monotonic() > deadline:
+            sys.exit(f"   {name} was not archived within a minute: {cryofs('stats', mount)}")
+        time.sleep(0.05)
+    print(f"   {movie.stat().st_size:>12,}  archive/{name}.tif, archived")
+    if file_sha256(mount / name) != written:
+        sys.exit(f"   {name} differs after it was archived")
+    print(f"   {written[:16]}...  {name} through the mount, before and after")
 
 
 def file_sha256(path: Path) -> str:

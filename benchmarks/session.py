@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -55,7 +55,7 @@ class Plan:
     corrected : int
         Motion is corrected in each movie whose number is a multiple of it; 0: in none.
     has_references : bool
-        Whether the archive has the gain references from the start; otherwise they are estimated from the movies.
+        Whether the archive has the gain references from the start; otherwise the mount estimates them from the movies.
     """
 
     movies: int = 40
@@ -64,7 +64,7 @@ class Plan:
     interval: float = 5.0
     settle: float = 5.0
     corrected: int = 8
-    has_references: bool = False
+    has_references: bool = True
 
 
 @dataclass
@@ -87,8 +87,9 @@ def hold_session(folder: Path, plan: Plan, notes: list[str]) -> list[Reading]:
     if plan.corrected and (why_not := mounts.missing(MOTION_PROGRAM)):
         notes.append(f"{READING_NOTE}{SESSION}: {why_not}.")
     readings = Readings(SESSION)
+    references = make_references(folder, sources) if plan.has_references else []
     for way, settle in ((OURS, plan.settle), (WITHOUT, 86400.0)):
-        course = _Session(folder / "session", sources, plan, settle).hold(is_archiving=way == OURS)
+        course = _Session(folder / "session", sources, plan, settle, references).hold(is_archiving=way == OURS)
         _add(readings, way, course, plan)
     return readings.all()
 
@@ -124,11 +125,22 @@ def make_sources(folder: Path, plan: Plan) -> list[Path]:
     return sources
 
 
+def make_references(folder: Path, sources: list[Path]) -> list[Path]:
+    """Estimate the gain references of the movies; keep existing ones."""
+    archive = folder / "references"
+    if not archive.exists():
+        run([*CRYOFS, "compress", *sources, "-o", archive], folder)
+        for path in archive.glob("*.mrc.tif"):
+            path.unlink()
+    return sorted(archive.glob("gain-reference*.mrc"))
+
+
 class _Session:
     """One session; its writer, its reader and its program run in threads, and stop it by their exceptions."""
 
-    def __init__(self, folder: Path, sources: list[Path], plan: Plan, settle: float):
+    def __init__(self, folder: Path, sources: list[Path], plan: Plan, settle: float, references: Sequence[Path] = ()):
         self._folder, self._sources, self._plan, self._settle = folder, sources, plan, settle
+        self._references = references
         self._archive, self._mount = folder / "archive", folder / "mount"
         self._course = Course()
         self._arrived: queue.SimpleQueue[int | None] = queue.SimpleQueue()
@@ -138,8 +150,8 @@ class _Session:
         """Return what happened."""
         shutil.rmtree(self._folder, ignore_errors=True)
         self._archive.mkdir(parents=True)
-        if self._plan.has_references:
-            self._add_references()
+        for path in self._references:
+            shutil.copy(path, self._archive)
         options = ("--writable", "-o", f"settle={self._settle:g}")
         with mounts.cryofs(self._archive, self._mount, *options):
             processes = MountProcesses(self._mount)
@@ -160,13 +172,6 @@ class _Session:
         self._compare_corrected()
         shutil.rmtree(self._folder)
         return self._course
-
-    def _add_references(self) -> None:
-        scratch = self._folder / "references"
-        run([*CRYOFS, "compress", *self._sources, "-o", scratch], self._folder)
-        for path in scratch.glob("gain-reference*.mrc"):
-            shutil.copy(path, self._archive)
-        shutil.rmtree(scratch)
 
     def _name(self, number: int) -> str:
         return f"movie-{number:03}.mrc"

@@ -72,6 +72,8 @@ def _print(saved: "Savings", mounted: dict[str, Any]) -> None:
         lines = [*outcome_lines(ingest), *waiting_lines(ingest)]
         if names := mounted.pop("names_open_for_writing"):
             lines += [f"open for writing: {mounted['open_for_writing']}", *(f"    {name}" for name in names)]
+        room, reserve = (size_text(mounted.pop(name)) for name in ("room", "reserve"))
+        lines.append(f"room for writers: {room}, besides a reserve of {reserve}")
         for line in lines:
             print(printable(line))
     damaged = mounted.pop("damaged", [])

@@ -27,7 +27,7 @@ _SECONDS = 5.0
 _TYPES = ("cryofs", "fuse.cryofs")
 # folders that mount(8) searches for helpers
 _HELPER_FOLDERS = ("sbin", "sbin/fs.d", "sbin/fs")
-_UNIT = "cryofs@.service"
+_UNITS = ("cryofs@.service", "cryofs-writable@.service", "cryofs-ingest@.service")
 _UNIT_FOLDERS = (
     *("etc/systemd/system", "run/systemd/system", "usr/local/lib/systemd/system", "usr/lib/systemd/system"),
     "lib/systemd/system",
@@ -61,7 +61,7 @@ def check_administration(root: Path = ROOT, installed: Path = Path(sys.prefix)) 
     findings += run_check("helpers of mount(8)", lambda: check_helpers({line.kind for line in lines}, installed, root))
     for line in lines:
         findings += run_check(f"/etc/fstab, {line.mountpoint}", partial(check_fstab_line, line, mounts, root), _SECONDS)
-    return findings + run_check(f"service {_UNIT}", lambda: check_services(mounts, installed, root))
+    return findings + run_check("services", lambda: check_services(mounts, installed, root))
 
 
 def fstab_lines(root: Path = ROOT) -> Iterator[FstabLine]:
@@ -157,16 +157,22 @@ def _check_values(where: str, line: FstabLine, root: Path) -> Iterator[Finding]:
 
 
 def check_services(mounts: list[Mount], installed: Path, root: Path = ROOT) -> list[Finding]:
-    """Check the service cryofs@ and its configuration files; return no findings if it is not installed."""
-    unit = next((root / folder / _UNIT for folder in _UNIT_FOLDERS if (root / folder / _UNIT).is_file()), None)
-    if unit is None:
+    """Check the services and the configuration files of mounts; return no findings if no service is installed."""
+    units = [unit for name in _UNITS if (unit := _installed_unit(name, root))]
+    if not units:
         return []
-    findings = run_check(str(unit), lambda: _check_unit(unit, installed, root))
+    findings: list[Finding] = []
+    for unit in units:
+        findings += run_check(str(unit), partial(_check_unit, unit, installed, root))
     paths: list[Path] = []
     findings += run_check(str(root / "etc/cryofs"), lambda: paths.extend(sorted(_configurations(root))))
     for path in paths:
         findings += run_check(str(path), partial(check_configuration, path, mounts, root), _SECONDS)
     return findings
+
+
+def _installed_unit(name: str, root: Path) -> Path | None:
+    return next((root / folder / name for folder in _UNIT_FOLDERS if (root / folder / name).is_file()), None)
 
 
 def _configurations(root: Path) -> list[Path]:
@@ -184,12 +190,12 @@ def _check_unit(unit: Path, installed: Path, root: Path) -> Iterator[Finding]:
         yield problem(
             f"{unit}: starts {command}, which does not exist", f"as root: ln -sf {installed}/bin/cryofs {command}"
         )
-    shipped = installed / "share/cryofs/systemd" / _UNIT
+    shipped = installed / "share/cryofs/systemd" / unit.name
     if shipped.is_file() and shipped.read_text(errors="replace") != text:
         yield warning(
             f"{unit}: differs from the unit of this installation",
             f"as root: cp {shipped} {unit} && systemctl daemon-reload; put local changes into a drop-in "
-            "(systemctl edit cryofs@)",
+            f"(systemctl edit {unit.stem})",
         )
     elif not missing:
         yield ok(f"{unit}: installed")

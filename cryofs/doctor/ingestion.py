@@ -86,13 +86,16 @@ def _check_incomplete(unfinished: dict[str, Any]) -> list[Finding]:
 
 def _check_room(facts: dict[str, Any]) -> list[Finding]:
     """Check that writers have room beyond the reserve that archiving needs."""
-    if "reserve" not in facts or facts["room"] >= facts["reserve"]:
+    reserve = facts.get("reserve", 0)
+    # writers are slowed only for the sake of movies that wait
+    enough = reserve if facts["ingest"]["waiting_files"] else 1
+    if not reserve or facts["room"] >= enough:
         return []
     state = "refused" if facts["room"] <= 0 else "slowed down"
     return [
         warning(
             f"writers are {state}: {size_text(max(facts['room'], 0))} left for them, besides the reserve of "
-            f"{size_text(facts['reserve'])} for archiving",
+            f"{size_text(reserve)} for archiving",
             f"free space on the storage of {facts['archive']}",
         )
     ]

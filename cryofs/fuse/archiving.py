@@ -15,11 +15,11 @@ from cryofs.fuse.control import mount_facts, settle_now
 _POLL_SECONDS = 0.3
 # The figures of many waiting movies take a while; querying takes at most this share of the time.
 _POLL_SHARE = 0.1
-# Reasons for which movies wait until a time has passed, and that a request to the mount ends at once.
-_ENDED_BY_REQUEST = ("gain", "retry", "room")
+# Reasons for which movies wait that are not archived yet; a request to the mount tries these at once.
+_DELAYED = ("gain", "retry", "room")
 
 # Reasons for which movies wait that will be archived, or tried, without further events.
-MOVING = ("settling", "ingesting", *_ENDED_BY_REQUEST)
+MOVING = ("settling", "ingesting", *_DELAYED)
 
 
 def wait_until_archived(mountpoint: Path, on_figures: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def wait_until_archived(mountpoint: Path, on_figures: Callable[[dict[str, Any]],
             is_asked = False
         if is_busy(ingest):
             quiet = 0
-        elif not is_asked and files_of(ingest, _ENDED_BY_REQUEST):
+        elif not is_asked and files_of(ingest, _DELAYED):
             settle_now(mountpoint)
             is_asked, quiet = True, 0
         elif facts["open_for_writing"]:
@@ -80,7 +80,7 @@ def is_busy(ingest: dict[str, Any]) -> bool:
 
 def left_plain(ingest: dict[str, Any]) -> int:
     """Return the number of movies that are to be archived, and are not."""
-    return int(ingest["failed"]) + files_of(ingest, _ENDED_BY_REQUEST)
+    return int(ingest["failed"]) + files_of(ingest, _DELAYED)
 
 
 def files_of(ingest: dict[str, Any], reasons: Collection[str]) -> int:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from cryofs.vfs.callers import Caller
     from cryofs.vfs.writable import WritableFileSystem
 
-# Flag of a connection, from fuse_common.h: data of writes come in pipes instead of memory.
+# Flag of a connection, from fuse_common.h: data of writes come in pipes instead of memory. A pipe is too small for a
+# write of 1 MiB and its header.
 _SPLICE_READ = 1 << 9
 
 

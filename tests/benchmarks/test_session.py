@@ -1,6 +1,5 @@
 """A small session has the rows of a large one, and a wrong byte ends it."""
 
-import dataclasses
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ from benchmarks.competitors import OURS
 from benchmarks.session import WITHOUT, Plan, hold_session, make_sources
 from tests.privileges import CAN_USE_FUSE
 
-PLAN = Plan(movies=6, frames=6, shape=(256, 240), interval=0.05, settle=0.0, corrected=0, has_references=True)
+PLAN = Plan(movies=6, frames=6, shape=(256, 240), interval=0.05, settle=0.0, corrected=0)
 
 
 def test_movies_of_a_session_differ(tmp_path: Path) -> None:
@@ -47,7 +46,6 @@ def test_a_wrong_byte_ends_the_session(tmp_path: Path, monkeypatch: pytest.Monke
         return check(held, number)
 
     monkeypatch.setattr(session._Session, "_check", changed)
-    plan = dataclasses.replace(PLAN, has_references=False)
-    held = session._Session(tmp_path / "session", make_sources(tmp_path, plan), plan, 86400)
+    held = session._Session(tmp_path / "session", make_sources(tmp_path, PLAN), PLAN, 86400)
     with pytest.raises(SystemExit, match=r"movie-002\.mrc: wrong bytes from offset 0"):
         held.hold(is_archiving=False)

@@ -219,6 +219,15 @@ def test_missing_command_of_a_service(root: Path) -> None:
     assert only(root).remedy == f"as root: ln -sf {root}/opt/bin/cryofs /usr/local/bin/cryofs"
 
 
+def test_services_that_write_are_checked_too(root: Path) -> None:
+    for name in ("cryofs-writable@.service", "cryofs-ingest@.service"):
+        fake(root, f"etc/systemd/system/{name}", UNIT.replace("cryofs ", "missing "))
+    assert [finding.what.partition(":")[0] for finding in found(root)] == [
+        f"{root}/etc/systemd/system/cryofs-writable@.service",
+        f"{root}/etc/systemd/system/cryofs-ingest@.service",
+    ]
+
+
 def test_unit_of_another_version(root: Path) -> None:
     fake(root, "opt/share/cryofs/systemd/cryofs@.service", UNIT + "Type=notify\n")
     assert only(root).level is Level.WARNING

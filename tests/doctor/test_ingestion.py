@@ -61,6 +61,7 @@ def test_problems(figures: dict[str, Any], level: Level, what: str, remedy: str)
     assert remedy in found.remedy
 
 
-def test_room_for_all_writers() -> None:
-    (found,) = check_ingestion(facts(room=3_000_000_000), Path("/mnt"))
+@pytest.mark.parametrize("figures", [facts(room=3_000_000_000), facts(room=10_000_000, waiting_files=0)])
+def test_room_for_all_writers(figures: dict[str, Any]) -> None:
+    (found,) = check_ingestion(figures, Path("/mnt"))
     assert found.level is Level.OK

@@ -13,7 +13,7 @@ import pytest
 
 from cryofs.fuse.control import is_mounted
 from tests.mounted.storing import movie, wait_for
-from tests.mounted.support import NEEDS_MOUNTS, facts_of
+from tests.mounted.support import NEEDS_MOUNTS, facts_of, wait_for_unlocked
 from tests.mounted.test_metrics import free_port
 from tests.support import cryofs, mounted, run_in_process
 
@@ -89,6 +89,7 @@ def test_unmounting_after_everything_is_archived(tmp_path: Path) -> None:
         # for the end of the context
         cryofs("mount", archive, mount, "--log-file", tmp_path / "log")
         assert (mount / "X.mrc").read_bytes() == data
+    wait_for_unlocked(archive)
     assert sorted(path.name for path in archive.iterdir()) == ["X.mrc.tif", "cut.mrc"]
 
 

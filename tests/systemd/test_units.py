@@ -9,8 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
+from cryofs.cli.app import app
 from cryofs.fuse.control import is_mounted
 from tests.privileges import CAN_USE_FUSE
 from tests.support import archive, cryofs, simulated
@@ -42,12 +44,36 @@ def test_mount_units_are_named_after_their_mountpoint() -> None:
             assert path.stem == done.stdout.strip()
 
 
-def test_the_service_makes_no_mount_namespace() -> None:
+@pytest.mark.parametrize("unit", ["cryofs@.service", "cryofs-writable@.service"])
+def test_services_of_mounts_make_no_mount_namespace(unit: str) -> None:
     """In a private mount namespace, other processes would not see the mount."""
-    settings = re.findall(r"^(\w+)=", by_name("cryofs@.service"), re.MULTILINE)
+    settings = re.findall(r"^(\w+)=", by_name(unit), re.MULTILINE)
     private = r"Protect(System|Home|Proc|Kernel\w+|ControlGroups)|Private(Tmp|Devices|Mounts|Users)|ProcSubset|Root\w+"
     hiding = r"|\w+Paths|Bind\w+|TemporaryFileSystem|MountFlags|MountAPIVFS|DynamicUser"
     assert [name for name in settings if re.fullmatch(private + hiding, name)] == []
+
+
+def test_commands_of_the_units_exist() -> None:
+    context = click.Context(app)
+    for path in UNITS:
+        for line in re.findall(r"^ExecSt(?:art|op)=-?/usr/local/bin/cryofs (.+)$", path.read_text(), re.MULTILINE):
+            name, *words = line.split()
+            options = {word for word in words if word.startswith("--") and word != "--"}
+            command = app.get_command(context, name)
+            assert command
+            known = {option for parameter in command.params for option in parameter.opts}
+            assert options <= known, path.name
+
+
+def test_a_writable_mount_has_the_settings_of_a_read_only_one() -> None:
+    """Both services differ only where writing needs it."""
+    read_only, writable = (
+        dict(re.findall(r"^(\w+=.*)$()", by_name(name), re.MULTILINE))
+        for name in ("cryofs@.service", "cryofs-writable@.service")
+    )
+    differing = {line.partition("=")[0] for line in read_only.keys() ^ writable.keys()}
+    expected = {"Description", "ExecStart", "KillMode", "TimeoutStopSec", "CapabilityBoundingSet", "RestrictSUIDSGID"}
+    assert differing == expected
 
 
 @pytest.mark.mounted
