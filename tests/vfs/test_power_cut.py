@@ -108,10 +108,11 @@ def test_a_file_that_replaces_another(tmp_path: Path) -> None:
     promises.check()
 
 
-def test_a_file_that_is_renamed_before_it_is_synced(tmp_path: Path) -> None:
+def test_a_file_that_is_renamed_between_two_syncs(tmp_path: Path) -> None:
     with recorded(tmp_path) as recorder, writable(tmp_path, settle=1000) as files:
         promises = Promises(recorder)
         handle = files.create("/a.part", 0o600, os.O_RDWR, CALLER)
+        files.sync(handle)
         files.names.move("/a.part", "/a.mrc", 0)
         write(files, handle)
         files.sync(handle)
