@@ -16,6 +16,7 @@ OURS = "cryofs"
 OURS_IN_PARTS = "cryofs, mpirun"
 RELION = "RELION"
 RELION_PROGRAM = "relion_convert_to_tiff"
+_TIFF = f"{RESULT}/**/*.tif"
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,6 @@ def converters(cryofs: Sequence[str] = (), relion: Sequence[str] = ()) -> list[C
     """
     ranks = ["mpirun", "--allow-run-as-root", "--oversubscribe", "-n", str(CORES)]
 
-    def archive(movies: Sequence[str]) -> list[str]:
-        return [*CRYOFS, "compress", *movies, "-o", RESULT, *cryofs]
-
     def archive_in_parts(_: Sequence[str]) -> list[str]:
         return [*ranks, *CRYOFS, "compress", "all.star", "-o", RESULT, "--part", "auto", "--jobs", "1", *cryofs]
 
@@ -76,12 +74,23 @@ def converters(cryofs: Sequence[str] = (), relion: Sequence[str] = ()) -> list[C
     def every(_: Sequence[str]) -> list[str]:
         return ranks + convert(f"{RELION_PROGRAM}_mpi", "all.star")
 
-    tiff = f"{RESULT}/**/*.tif"
     return [
-        Competitor(OURS, CRYOFS[0], tiff, {"one": archive, "all": archive}),
-        Competitor(OURS_IN_PARTS, "mpirun", tiff, {"all": archive_in_parts}),
-        Competitor(RELION, RELION_PROGRAM, tiff, {"one": one, "all": every}),
+        _archiver(OURS, cryofs),
+        Competitor(OURS_IN_PARTS, "mpirun", _TIFF, {"all": archive_in_parts}),
+        Competitor(RELION, RELION_PROGRAM, _TIFF, {"one": one, "all": every}),
     ]
+
+
+def with_settings(settings: Sequence[str], options: Sequence[str]) -> list[Competitor]:
+    """Return cryofs with each of some other settings, such as ``--jobs 4``, and the options of `converters`."""
+    return [_archiver(f"{OURS}, {setting}", (*options, *setting.split())) for setting in settings]
+
+
+def _archiver(name: str, options: Sequence[str]) -> Competitor:
+    def archive(movies: Sequence[str]) -> list[str]:
+        return [*CRYOFS, "compress", *movies, "-o", RESULT, *options]
+
+    return Competitor(name, CRYOFS[0], _TIFF, {"one": archive, "all": archive})
 
 
 def packers() -> list[Competitor]:

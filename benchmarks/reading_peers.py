@@ -30,7 +30,7 @@ ZSTD, RATARMOUNT_ZST, RATARMOUNT_BZ2, IN_PROCESS = (
 )
 SQUASHFS_OPTIONS = ("-comp", "zstd", "-Xcompression-level", "3", "-b", "128K", "-quiet", "-no-progress")
 # settings that might read faster than the default ones
-SETTINGS = {"cryofs, --readahead 4MiB": ("--readahead", "4MiB"), "cryofs, --jobs 1": ("--jobs", "1")}
+SETTINGS = ("--readahead 4MiB", "--readahead 16MiB", "--jobs 1")
 # bzip2 and its index take minutes for a whole movie
 BZ2_SHARE = 4
 Mount = Callable[[Path], AbstractContextManager[float]]
@@ -162,13 +162,14 @@ def ways(session: Session, sequential: tuple[str, ...], part: tuple[str, ...], t
     index_zst = functools.partial(_index, pack_zst, of_zst, zst)
     index_bz2 = functools.partial(_index, functools.partial(_pack_bzip2, session, bz2[0]), of_bz2, bz2)
     without_rata = mounts.no_ratarmount()
-    other_settings = [
-        Way(name, None, nothing, mounted(functools.partial(of_cryofs, options=options), session.archived), again=False)
-        for name, options in SETTINGS.items()
-    ]
+
+    def with_setting(setting: str) -> Way:
+        mount = functools.partial(of_cryofs, options=setting.split())
+        return Way(f"{OURS}, {setting}", None, nothing, mounted(mount, session.archived))
+
     return [
         Way(OURS, None, session.compress, mounted(of_cryofs, session.archived)),
-        *other_settings,
+        *map(with_setting, SETTINGS),
         Way(RAW, None, nothing, _there(as_it_is)),
         Way(KERNEL_SQUASHFS, mounts.no_kernel_squashfs(), pack_image, mounted(of_kernel, [image])),
         Way(SQUASHFUSE, mounts.missing("mksquashfs", "squashfuse"), pack_image, mounted(of_fuse, [image])),

@@ -29,8 +29,10 @@ from cryofs.system.resources import usable_cores
 
 # Minimum number of concurrent decodes of whole frames, so that a reader does not wait for the read-ahead of another.
 _DECODES_AT_ONCE = 2
-# Fraction of the budget for frames that were completely served.
+# Fraction of the budget for frames that were completely served, and their largest size in bytes. The kernel keeps what
+# was served, and the next frame takes less time if it is decoded into memory that was used a short time ago.
 _SHARE_OF_SERVED = 1 / 16
+_MOST_SERVED = 32 << 20
 
 Frame = NDArray[Any]
 Key = tuple[tuple[Hashable, ...], int, range | None]
@@ -41,6 +43,9 @@ class Encoded(Protocol):
 
     def decode(self, out: Frame | None = None) -> Frame:
         """Return the decoded frame or row block as a flat array, in `out` if given (same size in bytes)."""
+
+    def for_one_thread(self) -> "Encoded":
+        """Return the same frame or row block, which the thread that calls `decode` decodes alone."""
 
 
 class CachedMovie(Protocol):
@@ -96,6 +101,7 @@ class _Request:
     size: int
     at_once: int
     future: Future[Frame]
+    is_ahead: bool = False
 
 
 def _late(request: _Request) -> StuckError:
@@ -124,6 +130,7 @@ class FrameCache:
     def __init__(self, budget: int, background: Executor | None = None, run_io: RunIo = _run_now):
         self.readers = Readers(budget)
         self._budget = budget
+        self._budget_of_served = min(budget * _SHARE_OF_SERVED, _MOST_SERVED)
         self._background = background
         self._run_io = run_io
         self._row_blocks_at_once = usable_cores() + 1
@@ -162,7 +169,7 @@ class FrameCache:
                 self._figures.misses += 1
             if is_mine:
                 # the movie of a read-ahead that does not begin may be closed at any time
-                request = replace(request, movie=movie)
+                request = replace(request, movie=movie, is_ahead=False)
                 self._under_way[key] = request, None
         if is_mine:
             self._load(request)
@@ -206,7 +213,7 @@ class FrameCache:
         with self._lock:
             if key in self._cached or key in self._under_way:
                 return None
-            request = self._request(movie, key)
+            request = replace(self._request(movie, key), is_ahead=True)
             if self._decoding >= request.at_once or self._reserved + 2 * request.size > self._budget:
                 return None
             begun = self._background.submit(self._load, request)
@@ -272,7 +279,8 @@ class FrameCache:
         started = time.monotonic()
         frame = None
         try:
-            frame = encoded.decode(spare)
+            # the other cores serve what is decoded; more threads for a frame would only interrupt them
+            frame = (encoded.for_one_thread() if request.is_ahead else encoded).decode(spare)
         finally:
             self._finish(request, frame, started)
         return frame
@@ -300,7 +308,7 @@ class FrameCache:
                 raise _late(request)
             self._decoding += 1
             self._reserved += request.size
-            while self._served_bytes > self._budget * _SHARE_OF_SERVED:
+            while self._served_bytes > self._budget_of_served:
                 oldest, size = self._served.popitem(last=False)
                 dropped.append(self._cached.pop(oldest))
                 self._served_bytes -= size

@@ -69,27 +69,21 @@ def decode(stream: bytes, data: NDArray[np.uint8]) -> None:
 
 @compiled
 def _encode(data, words):  # type: ignore[no-untyped-def]
-    """Write the stream into `words`, highest bits first; return the size of the stream in bytes.
-
-    Strings that differ only in the number of zeros at the end form a chain. `chains` has a row for each chain; each
-    place of the row stands for one more zero. A place contains the code of the string, and the chain that continues
-    the string with a count of one, or 0 if there is none. Chains 0 to 255 begin with the count of the same value. All
-    other chains begin where a count follows a string, or where a chain is too long for a row.
-    """
-    chains, lengths = np.empty((_CODES, 2, _CHAIN), np.uint16), np.empty(_CODES, np.uint8)
-    # by code, the chain after a count above one or after a zero too many for its row; 0 if there is none
-    others = np.empty((_CODES, SMALL), np.uint16)
-    for value in range(256):
-        chains[value, _OWN, 0] = value
+    """Write the stream into `words`, highest bits first; return the size of the stream in bytes."""
+    chains, lengths, others = _new_chains()
     used = _forget(chains, lengths, others)
-    queue, bits, place = np.uint64(_CLEAR), _FIRST_WIDTH, np.int64(0)
-    free, width = np.int64(_FIRST_FREE), _FIRST_WIDTH
+    queue, bits, place, free, width = np.uint64(_CLEAR), _FIRST_WIDTH, np.int64(0), np.int64(_FIRST_FREE), _FIRST_WIDTH
     chain, depth, place_of_count, end = int(data[0]), 0, 0, len(data)
     block, counted = 0, _counts_in(data, 0) & ~np.uint64(1)
     while True:
         while counted == 0 and block + _BLOCK < end:
             block += _BLOCK
-            counted = _counts_in(data, block)
+            # not all by `_counts_in`, because calls with arrays cost more than the test
+            counted = (
+                _counts_in_block(data, block)  # type: ignore[call-arg]
+                if block + _BLOCK <= end
+                else _counts_in(data, block)
+            )
         before = place_of_count
         place_of_count = block + int(trailing_zeros(counted)) if counted else end  # type: ignore[call-arg]
         counted &= counted - np.uint64(1)
@@ -117,28 +111,38 @@ def _encode(data, words):  # type: ignore[no-untyped-def]
         if place_of_count == end:
             return _end(queue, bits, place, words, np.uint64(chains[chain, _OWN, depth]), free, width)
         value = int(data[place_of_count])
+        code = chains[chain, _OWN, depth]
+        found = chains[chain, _ONE, depth] if value == 1 else others[code, value] if value < SMALL else np.uint16(0)
+        if found:
+            chain, depth = int(found), 0
+            continue
         if value == 1:
-            found = chains[chain, _ONE, depth]
-            if found:
-                chain, depth = int(found), 0
-                continue
-            code = chains[chain, _OWN, depth]
             chains[chain, _ONE, depth] = used
+        elif value < SMALL:
+            others[code, value] = used
+        if value < SMALL:
             used = _begin_chain(chains, lengths, used, free)
-        else:
-            code = chains[chain, _OWN, depth]
-            if value < SMALL:
-                found = others[code, value]
-                if found:
-                    chain, depth = int(found), 0
-                    continue
-                others[code, value] = used
-                used = _begin_chain(chains, lengths, used, free)
         others[free] = 0
         queue, bits, place, free, width = _put_string(queue, bits, place, words, np.uint64(code), free, width)
         if free == _FIRST_FREE:
             used = _forget(chains, lengths, others)
         chain, depth = value, 0
+
+
+@compiled
+def _new_chains():  # type: ignore[no-untyped-def]
+    """Return the tables of the encoder: chains, their lengths, and other chains by code.
+
+    Strings that differ only in the number of zeros at the end form a chain. `chains` has a row for each chain; each
+    place of the row stands for one more zero. A place contains the code of the string, and the chain that continues
+    the string with a count of one, or 0 if there is none. Chains 0 to 255 begin with the count of the same value. All
+    other chains begin where a count follows a string, or where a chain is too long for a row. `others` contains the
+    chain after a count above one or after a zero too many for its row; 0 if there is none.
+    """
+    chains = np.empty((_CODES, 2, _CHAIN), np.uint16)
+    for value in range(256):
+        chains[value, _OWN, 0] = value
+    return chains, np.empty(_CODES, np.uint8), np.empty((_CODES, SMALL), np.uint16)
 
 
 @compiled

@@ -125,9 +125,23 @@ def _encode_runs(movie: SourceMovie, plan: Plan, sums: OriginalSums, workers: Wo
 def _encode_run(movie: SourceMovie, plan: Plan, run: FrameRun, scratch: Scratch) -> list[FrameToStore]:
     rows = slice(0, plan.layout.ny)
     try:
+        if plan.reference is None:
+            form = _form(movie, plan, run.raw.reshape(-1), rows, scratch)
+            if not form.exceptions.count:
+                return _encode_pages(plan, form)
         return [_join([_encode_rows(movie, plan, frame, rows, scratch)]) for frame in run.raw]
     finally:
         run.done()
+
+
+def _encode_pages(plan: Plan, form: Counts) -> list[FrameToStore]:
+    """Encode the frames of a run without exceptions; they are reversed, because a page starts with the last row."""
+    frames = []
+    for page in form.stored.reshape(-1, plan.layout.ny, plan.layout.nx)[::-1]:
+        strips = _encode_strips(plan, page)
+        sums = list(map(xxh3_checksum, strips))
+        frames.append(FrameToStore(strips, sums, None, 0, form.lowest, form.highest))
+    return frames
 
 
 def _encode_row_blocks(movie: SourceMovie, plan: Plan, sums: OriginalSums, workers: Workers) -> Iterator[FrameToStore]:
@@ -237,16 +251,20 @@ def _encode_block(movie: SourceMovie, plan: Plan, block: RowBlock, scratch: Scra
 def _encode_rows(
     movie: SourceMovie, plan: Plan, raw: NDArray[np.uint8], rows: slice, scratch: Scratch
 ) -> _EncodedBlock:
+    form = _form(movie, plan, raw, rows, scratch)
+    strips = _encode_strips(plan, form.stored)
+    start, sums = rows.start * movie.mrc_header.columns, list(map(xxh3_checksum, strips))
+    return _EncodedBlock(strips, sums, start, form.exceptions, form.beyond, form.lowest, form.highest)
+
+
+def _form(movie: SourceMovie, plan: Plan, raw: NDArray[np.uint8], rows: slice, scratch: Scratch) -> Counts:
+    """Return the counts and exceptions of whole rows; `rows` are those of the gain."""
     layout = plan.layout
     values = mrc.frame_values(raw, movie.mrc_header)
     memory = scratch.take(len(values) * layout.nx * layout.dtype.itemsize)
     if plan.reference is None:
-        form = to_counts.narrow(values, layout.dtype, layout.nx, memory)
-    else:
-        form = to_counts.divide(values, plan.reference.gain, rows, layout.dtype, memory)
-    strips = _encode_strips(plan, form.stored)
-    start, sums = rows.start * values.shape[1], list(map(xxh3_checksum, strips))
-    return _EncodedBlock(strips, sums, start, form.exceptions, form.beyond, form.lowest, form.highest)
+        return to_counts.narrow(values, layout.dtype, layout.nx, memory)
+    return to_counts.divide(values, plan.reference.gain, rows, layout.dtype, memory)
 
 
 def _join(blocks: list[_EncodedBlock]) -> FrameToStore:

@@ -179,8 +179,7 @@ def read_runs(movie: SourceMovie, sums: OriginalSums, memory: RowBlockMemory) ->
         summing.submit(sums.add, movie.header)
         for first in range(0, count, step):
             frames = memory.take(min(step, count - first) * frame_bytes).reshape(-1, frame_bytes)
-            for index, place in enumerate(frames, first):
-                movie.row_reader(index)(0, place)
+            movie.read_rows(first, 0, frames.reshape(-1))
             yield FrameRun(frames, summing.submit(sums.add_frames, frames), memory)
 
 

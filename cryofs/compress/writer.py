@@ -19,25 +19,24 @@ import msgspec
 
 from cryofs.compress.encode import FrameToStore, StoredExceptions, encode_frames
 from cryofs.compress.plan import Plan
+from cryofs.compress.read_back import check_frames
 from cryofs.compress.row_blocks import OriginalSums, Workers, trailing_pieces
 from cryofs.compress.written import Written, WrittenFrame
-from cryofs.errors import ArchiveError, CryofsError, NotSmallerError
+from cryofs.errors import ArchiveError, NotSmallerError
 from cryofs.formats import record, tiff_pages
 from cryofs.formats.archive_names import original_name
-from cryofs.formats.blob import Blob, deflate_blob, inflate, read_blob
+from cryofs.formats.blob import Blob, deflate_blob, read_blob
 from cryofs.formats.record import Frame, FrameExceptions, Original, Record
 from cryofs.formats.tiff_pages import CLASSIC_LIMIT
 from cryofs.formats.tiff_writer import TiffMovieWriter
 from cryofs.gain.samples import take_samples
 from cryofs.kernels import from_counts
-from cryofs.movies.frame_decoder import EncodedOriginal, FrameDecoder, FrameName
+from cryofs.movies.frame_decoder import FrameDecoder
 from cryofs.movies.source import SourceMovie
 from cryofs.storage import changes
 from cryofs.storage.atomic_file import Draft, draft
-from cryofs.storage.byte_source import ByteSource, LocalFile
-from cryofs.storage.byte_window import window_over
+from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.checksum_lists import replacing
-from cryofs.storage.checksums import xxh3_checksum
 from cryofs.text import as_unicode, percent
 from cryofs.version import VERSION
 
@@ -173,12 +172,12 @@ def _write_frames(
                 first = len(written.frames)
                 for frame in frames:
                     written.count(frame)
-                    _check_plan(movie, plan, frame, made.file.tell(), written, workers)
+                    _check_plan(movie, plan, frame, writer.end, written, workers)
                     written.frames.append(WrittenFrame.at(writer.write_page(frame.strips), frame))
                 made.file.flush()
                 run = range(first, len(written.frames))
                 checks.append(
-                    workers.pool.submit(_check_frames, movie.name, made, decoder, run, written.frames, sums, workers)
+                    workers.pool.submit(check_frames, movie.name, made, decoder, run, written.frames, sums, workers)
                 )
                 finish_checks(_CHECKS_AHEAD)
         finish_checks(0)
@@ -201,51 +200,6 @@ def _check_plan(
         spent = written.strip_bytes + written.exception_bytes
         if spent > plan.plain.frame_bytes * written.counted:
             raise _ReplanError(plan.plain)
-
-
-def _check_frames(
-    movie: str,
-    made: Draft,
-    decoder: FrameDecoder,
-    run: range,
-    frames: list[WrittenFrame],
-    sums: OriginalSums,
-    workers: Workers,
-) -> int:
-    """Check consecutive written frames; return the number of checked frames."""
-    source: ByteSource = LocalFile(made.file.fileno(), movie, is_owned=False)
-    if len(run) > 1:
-        written = frames[run.start : run.stop]
-        source = window_over(source, ((frame.offsets[0], sum(frame.byte_counts)) for frame in written))
-    for index in run:
-        name = FrameName(movie, index, "check memory and disk")
-        _check_frame(source, decoder, frames[index], sums.frames[index], workers, name)
-    return len(run)
-
-
-def _check_frame(
-    source: ByteSource,
-    decoder: FrameDecoder,
-    frame: WrittenFrame,
-    original_sum: str,
-    workers: Workers,
-    name: FrameName,
-) -> None:
-    """Decode a frame from the file; raise ArchiveError unless its checksum equals that of the original frame."""
-    places = zip(frame.byte_counts, frame.offsets, strict=True)
-    place = f"{name.movie}, frame {name.index}"
-    strips = [source.read_exactly(size, offset, place) for size, offset in places]
-    packed = inflate(frame.exceptions.stored) if frame.exceptions else b""
-    count, near = (frame.exceptions.count, frame.exceptions.near) if frame.exceptions else (0, 0)
-    try:
-        # strips are verified first, because a decoder may crash on damaged ones
-        same = list(map(xxh3_checksum, strips)) == frame.strip_sums
-        encoded = EncodedOriginal(name, decoder, dict(enumerate(strips)), packed, count, near)
-        same = same and encoded.original_checksum(workers.scratch.take(decoder.checking_bytes)) == original_sum
-    except CryofsError as error:
-        raise ArchiveError(f"{place}: does not decode ({error}); check memory and disk") from error
-    if not same:
-        raise ArchiveError(f"{place}: checksum mismatch after writing; check memory and disk")
 
 
 def _append_record(

@@ -5,6 +5,7 @@ All offsets are checked against the size of the file.
 """
 
 import struct
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -22,6 +23,12 @@ MAX_VALUES = 1 << 16
 _MAX_ENTRIES = 4096
 # enough for the directory of a frame; a longer directory needs a second read
 _DIRECTORY_BYTES = 512
+# Directories that the storage reads at the same time. Each contains the offset of the next, so reading them one by one
+# would wait for the storage each time. Frames have similar sizes, so that offsets can be predicted to some kilobytes.
+_AHEAD = 16
+_PREDICTED_BYTES = 32 << 10
+# Number of directories after which the first offset is predicted.
+_FIRST_KNOWN = 2
 _INTEGER_TYPES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 _BYTE_TYPES = (1, 2, 6, 7)
 _RATIONAL = 5
@@ -72,6 +79,7 @@ class TiffDirectories:
         """Yield all directories in order; raise BrokenError if the chain is damaged."""
         (place,) = self._link.unpack(self._read(self._first_link, self._link.size))
         seen: set[int] = set()
+        before: deque[int] = deque(maxlen=_AHEAD)
         taken = 0
         while place:
             if place in seen:
@@ -85,7 +93,17 @@ class TiffDirectories:
             if taken > self._size:
                 raise BrokenError("invalid image directories (larger than the file)")
             yield directory
+            before.append(place)
             place = directory.next
+            if len(before) >= _FIRST_KNOWN:
+                self._announce(place, (place - before[0]) // len(before), is_first=len(before) == _FIRST_KNOWN)
+
+    def _announce(self, place: int, step: int, *, is_first: bool) -> None:
+        """Announce the directory that is _AHEAD directories after `place`, and at first those between."""
+        for ahead in range(1 if is_first else _AHEAD, _AHEAD + 1):
+            offset = place + ahead * step - _PREDICTED_BYTES // 2
+            if 0 < offset < self._size:
+                self._source.announce(_PREDICTED_BYTES, offset)
 
     def _directory(self, place: int) -> Directory:
         data = self._source.read(_DIRECTORY_BYTES, place) if place < self._size else b""

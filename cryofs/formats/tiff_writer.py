@@ -76,6 +76,11 @@ class TiffMovieWriter:
         self._texts = {}
         return first
 
+    @property
+    def end(self) -> int:
+        """Size of the file so far."""
+        return self._end
+
     def __enter__(self) -> Self:
         return self
 

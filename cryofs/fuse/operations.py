@@ -17,6 +17,7 @@ from cryofs.errors import ChangedError, CryofsError, StuckError
 from cryofs.fuse.control import ATTRIBUTE_PREFIX, FACTS_ATTRIBUTE, PROCESS_ATTRIBUTE
 from cryofs.fuse.libfuse import mfusepy
 from cryofs.fuse.loading import Loading
+from cryofs.fuse.thread_states import keep_state
 from cryofs.system import deadlines
 from cryofs.system.fault_log import FaultLog
 from cryofs.system.pid_namespace import pid_namespace
@@ -47,10 +48,14 @@ R = TypeVar("R")
 
 
 def with_errno(operation: "Callable[Concatenate[Operations, P], R]") -> "Callable[Concatenate[Operations, P], R]":
-    """Convert each exception of an operation to an OSError with a suitable errno; log unexpected exceptions."""
+    """Convert each exception of an operation to an OSError with a suitable errno; log unexpected exceptions.
+
+    The thread of the operation keeps its state in the interpreter.
+    """
 
     @functools.wraps(operation)
     def guarded(self: "Operations", /, *args: P.args, **kwargs: P.kwargs) -> R:
+        keep_state()
         try:
             if self.seconds is None:
                 return operation(self, *args, **kwargs)

@@ -71,6 +71,10 @@ class Ingester:
         if has_archived_form(place.name):
             self.waiting.put(place, self._settings.settle)
 
+    def search_again(self) -> None:
+        """Search for movies later, because a folder may have been renamed; returns at once."""
+        self.waiting.search_again(max(self._settings.settle, 1))
+
     def settle_now(self) -> None:
         """Look at once at the movies that wait for a time to pass, except for those that settle; returns at once."""
         self.waiting.wake(Why.RETRY)
@@ -261,7 +265,7 @@ class Ingester:
     def _gone(self, place: Path) -> None:
         """Forget a movie that was removed, or search for it again later, because its folder may have been renamed."""
         self.waiting.done(place)
-        self.waiting.search_again(max(self._settings.settle, 1))
+        self.search_again()
 
     def _shown_name(self, place: Path) -> str:
         """Return the name of a place below the mountpoint."""

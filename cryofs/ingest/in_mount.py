@@ -106,8 +106,9 @@ class MountedMovies:
         changes.disk.remove(archived)
 
     def folder_moves(self, folder: Path, target: Path) -> None:
-        """Make the gain references of the movies in a folder findable after its rename."""
+        """Make the gain references of the movies in a folder findable after its rename, and search for plain movies."""
         self._moved_gains.provide_all(folder, target.parent)
+        self._ingester.search_again()
 
     def set_attributes(self, place: Path, change: AttributeChange) -> None:
         """Set attributes; mode and times take a thaw, because they are in the record."""

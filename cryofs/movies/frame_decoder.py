@@ -3,9 +3,9 @@
 A decoder is immutable, and several threads may use it at once. This module does no I/O.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from cryofs.formats.mrc import MrcHeader
 from cryofs.formats.tiff_pages import PageLayout
 from cryofs.kernels.from_counts import ExceptionValues, GainReference, array_in, widen
 from cryofs.movies.movie import EncodedFrame
-from cryofs.storage.checksums import RunningChecksum
+from cryofs.storage.checksums import RunningChecksum, xxh3_checksum
 
 # Bytes of values that are restored at a time for a checksum. They fit into the processor's cache; with fewer, the
 # overhead of NumPy calls would exceed the time of their work.
@@ -80,6 +80,10 @@ class EncodedPixels(EncodedFrame):
         flat = pixels.reshape(-1)
         return flat if self.shown is None else flat.view(np.uint8)
 
+    def for_one_thread(self) -> "EncodedPixels":
+        """Return the same pixels, which do not use the pool."""
+        return replace(self, pool=None)
+
 
 @dataclass(frozen=True)
 class FrameDecoder:
@@ -124,6 +128,35 @@ class FrameDecoder:
         rows = self.rows_checked_at_once
         values = array_in(memory, (rows, self.header.columns), self.header.dtype)
         return values, memory[-(-values.nbytes // _ALIGNMENT) * _ALIGNMENT :]
+
+    def run_bytes(self, frames: int) -> int:
+        """Return the size of the memory for the checksums of a run of frames, in bytes."""
+        return frames * self.layout.ny * self._value_row_bytes + _ALIGNMENT + frames * self.layout.page_bytes
+
+    def run_checksums(self, pages: Sequence[Sequence[bytes]], memory: NDArray[np.uint8]) -> list[str]:
+        """Return the XXH3-128 of consecutive frames without gain and exceptions, decoded together.
+
+        Parameters
+        ----------
+        pages : sequence of sequence of bytes
+            All strips of each frame.
+        memory : ndarray of uint8, flat
+            At least `run_bytes` bytes.
+        """
+        layout, height = self.layout, self.layout.rows_per_strip
+        values = array_in(memory, (len(pages) * layout.ny, self.header.columns), self.header.dtype)
+        rest = memory[-(-values.nbytes // _ALIGNMENT) * _ALIGNMENT :]
+        pixels = array_in(rest, (len(pages) * layout.ny, layout.nx), layout.dtype)
+        # the last frame first, as the last row of a page
+        parts = [
+            page[top : top + height]
+            for page in pixels.reshape(len(pages), layout.ny, layout.nx)[::-1]
+            for top in range(0, layout.ny, height)
+        ]
+        layout.codec.decode([strip for strips in pages for strip in strips], parts)
+        self.restore(pixels, slice(0, len(pixels)), values)
+        raw = mrc.frame_raw(values, self.header)
+        return list(map(xxh3_checksum, raw.reshape(len(pages), -1)))
 
     @property
     def _value_row_bytes(self) -> int:
@@ -202,6 +235,10 @@ class EncodedOriginal(EncodedFrame):
         except (DamagedError, IndexError) as error:
             raise self.name.damaged(error) from error
         return raw
+
+    def for_one_thread(self) -> "EncodedOriginal":
+        """Return the same rows, which do not use the pool."""
+        return replace(self, pool=None)
 
     def original_checksum(self, memory: NDArray[np.uint8]) -> str:
         """Return the XXH3-128 of the bytes of the original, decoded a few rows at a time in the processor's cache.

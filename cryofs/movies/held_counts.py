@@ -9,7 +9,7 @@ near exceptions), positions of far and near exceptions, bits of far and steps of
 `HeldCounts.counts_at` on, rows in the order of the page.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -34,7 +34,7 @@ _MOST_EXCEPTIONS = 1 / 16
 # Smallest size of the values of a frame that is cached as counts.
 _LEAST_BYTES = 1 << 20
 # Size of the values that are computed at a time for a checksum; they fit into the second-level cache of a core.
-_CHECKED_BYTES = 1 << 19
+_CHECKED_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -151,20 +151,30 @@ class EncodedCounts(EncodedFrame):
             inside = exceptions.within(rows.start * layout.nx, rows.stop * layout.nx)
             self.held.put_exceptions(held, rows, inside)
             whole = None if read.checksum is None else RunningChecksum()
+            memory = np.empty(0, np.uint8) if whole is None else self._checking_memory()
             for piece in pieces_in_order(read.pool, numbers, decode_piece):
                 if whole is not None:
-                    self._add_values(held, layout.frame_rows(piece), whole)
+                    self._add_values(held, layout.frame_rows(piece), whole, memory)
             if whole is not None and whole.result() != read.checksum:
                 raise DamagedError("checksum mismatch in the decoded frame")
         except (DamagedError, IndexError) as error:
             raise read.name.damaged(error) from error
         return held
 
-    def _add_values(self, held: NDArray[np.uint8], rows: slice, whole: RunningChecksum) -> None:
-        """Add the values of rows of a whole frame to its checksum, a few rows at a time."""
+    def for_one_thread(self) -> "EncodedCounts":
+        """Return the same rows, which do not use the pool."""
+        return replace(self, original=self.original.for_one_thread())
+
+    def _checking_memory(self) -> NDArray[np.uint8]:
+        """Return memory for the values of a few rows."""
         row_bytes = self.held.layout.nx * _VALUE.itemsize
-        step = max(_CHECKED_BYTES // row_bytes, 1) * row_bytes
-        memory = np.empty(step, np.uint8)
+        return np.empty(max(_CHECKED_BYTES // row_bytes, 1) * row_bytes, np.uint8)
+
+    def _add_values(
+        self, held: NDArray[np.uint8], rows: slice, whole: RunningChecksum, memory: NDArray[np.uint8]
+    ) -> None:
+        """Add the values of rows of a whole frame to its checksum, as many at a time as `memory` holds."""
+        row_bytes, step = self.held.layout.nx * _VALUE.itemsize, len(memory)
         reference = self.original.decoder.reference
         assert reference is not None
         end = rows.stop * row_bytes

@@ -39,6 +39,10 @@ class EncodedFrame(ABC):
             The stored bytes are invalid, or the checksum of the frame does not match.
         """
 
+    def for_one_thread(self) -> "EncodedFrame":
+        """Return the same frame or row block, which the thread that calls `decode` decodes alone."""
+        return self
+
 
 class InMemoryFrame(EncodedFrame):
     """A frame that needs no decoding."""

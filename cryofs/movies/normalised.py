@@ -5,7 +5,7 @@ pixel, RELION's converter stores the values themselves and a gain of 1, so the p
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,10 @@ class EncodedNormalised(EncodedFrame):
             # `apply_gain` takes rows in the order of a page
             self.reference.restore(counts[frame][::-1], rows, values[frame])
         return mrc.frame_raw(values, self.header)
+
+    def for_one_thread(self) -> "EncodedNormalised":
+        """Return the same rows, whose counts do not use a pool."""
+        return replace(self, encoded=self.encoded.for_one_thread())
 
 
 class NormalisedMovie(Movie):

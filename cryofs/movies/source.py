@@ -45,7 +45,10 @@ class SourceMovie(Movie):
 
     @abstractmethod
     def read_rows(self, index: int, first: int, raw: NDArray[np.uint8]) -> None:
-        """Fill `raw` (uint8, shape (n,)) with the bytes of the frame rows from `first` on."""
+        """Fill `raw` (uint8, shape (n,)) with the bytes of the frame rows from `first` on.
+
+        In a movie that is not rendered, the following frames continue the rows.
+        """
 
     @abstractmethod
     def row_reader(self, index: int, memory: NDArray[Any] | None = None) -> ReadRows:

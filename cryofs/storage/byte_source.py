@@ -5,6 +5,7 @@ The system may return fewer bytes than requested, because of a signal, a network
 have no file position, so threads may share them.
 """
 
+import contextlib
 import copy
 import os
 from abc import ABC, abstractmethod
@@ -53,6 +54,10 @@ class ByteSource(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release the resources of the source."""
+
+    def announce(self, size: int, offset: int) -> None:
+        """Let the storage begin to read bytes that will probably be needed; the offset may be outside the file."""
+        return
 
     def check_unchanged(self) -> None:
         """Raise ChangedError if the bytes have changed since the source was opened."""
@@ -148,6 +153,12 @@ class LocalFile(ByteSource):
         if self._content is not None:
             self._content.record(offset, target[:done])
         return done
+
+    def announce(self, size: int, offset: int) -> None:
+        """Let the kernel read bytes into its page cache in the background."""
+        # some file systems do not support this
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(self.descriptor, max(offset, 0), size, os.POSIX_FADV_WILLNEED)
 
     def read_cached(self, size: int, offset: int) -> NDArray[np.uint8] | None:
         """Return the bytes of `read` as an array (uint8, shape (n,)) if all are in the page cache, otherwise None."""

@@ -12,9 +12,13 @@ import os
 import shutil
 import stat
 from pathlib import Path
+from typing import cast
 
 from cryofs.storage import lacking
 from cryofs.system import file_calls, renaming
+
+# Pages of small frames are written together.
+_BUFFER_BYTES = 1 << 16
 
 
 class Disk:
@@ -22,7 +26,7 @@ class Disk:
 
     def create(self, path: Path) -> io.BufferedRandom:
         """Create a file and return it, open for writing; raise FileExistsError if the name already exists."""
-        return path.open("x+b")
+        return cast(io.BufferedRandom, path.open("x+b", _BUFFER_BYTES))
 
     def sync(self, descriptor: int) -> None:
         """Make the bytes of a file, or the names in a folder, durable."""

@@ -19,9 +19,13 @@ class Undecoded:
     """A frame that was read."""
 
     call: Decode
+    call_in_one_thread: Decode
 
     def decode(self, out: Frame | None = None) -> Frame:
         return self.call(out)
+
+    def for_one_thread(self) -> "Undecoded":
+        return Undecoded(self.call_in_one_thread, self.call_in_one_thread)
 
 
 @dataclass(frozen=True)
@@ -33,12 +37,13 @@ class OneFrame:
     call: Decode
     decodes_at_once: int = 2
     name: str = "movie"
+    call_in_one_thread: Decode | None = None
 
     def decoded_bytes(self, rows: range | None = None) -> int:
         return self.size
 
     def read_frame(self, index: int, rows: range | None = None) -> Undecoded:
-        return Undecoded(self.call)
+        return Undecoded(self.call, self.call_in_one_thread or self.call)
 
 
 def get(store: FrameCache, key: Hashable, size: int, decode: Decode, at_once: int = 2) -> Frame:

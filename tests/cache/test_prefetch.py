@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cryofs.cache.frame_cache import Frame, FrameCache
-from tests.cache.frames import SECONDS, Decoder, Gate, get, never, prefetch
+from tests.cache.frames import SECONDS, Decoder, Gate, OneFrame, get, never, prefetch
 
 
 def test_prefetch_fills(decoder: Decoder, background: ThreadPoolExecutor) -> None:
@@ -21,6 +21,32 @@ def test_prefetch_fills(decoder: Decoder, background: ThreadPoolExecutor) -> Non
     assert get(store, 1, 10, never).tolist() == [1] * 10
     figures = store.figures()
     assert (figures.read_ahead, figures.decodes, figures.hits) == (1, 1, 1)
+
+
+def of_threads(key: int) -> OneFrame:
+    """A movie whose frame contains 1 if the calling thread decodes it alone, otherwise 2."""
+    one, several = np.full(10, 1, np.uint8), np.full(10, 2, np.uint8)
+    return OneFrame((key,), 10, lambda _: several, call_in_one_thread=lambda _: one)
+
+
+def test_only_a_frame_that_a_reader_waits_for_uses_several_threads(background: ThreadPoolExecutor) -> None:
+    store = FrameCache(100, background)
+    assert store.get(of_threads(1), 0).tolist() == [2] * 10
+    coming = store.prefetch(of_threads(2), 0)
+    assert coming is not None
+    coming.result(SECONDS)
+    assert get(store, 2, 10, never).tolist() == [1] * 10
+
+
+def test_a_reader_that_takes_over_a_read_ahead_uses_several_threads(background: ThreadPoolExecutor) -> None:
+    store = FrameCache(100, background)
+    gate = Gate()
+    assert prefetch(store, 1, 10, gate) is not None
+    assert gate.begun.wait(SECONDS)
+    # the only thread of the background is busy
+    assert store.prefetch(of_threads(2), 0) is not None
+    assert store.get(of_threads(2), 0).tolist() == [2] * 10
+    gate.open.set()
 
 
 def test_prefetch_decodes_nothing_twice(decoder: Decoder, background: ThreadPoolExecutor) -> None:

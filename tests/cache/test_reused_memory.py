@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cryofs.cache import frame_cache
 from cryofs.cache.frame_cache import Frame, FrameCache
 from tests.cache.frames import Decode, fail_to_decode, get, served
 
@@ -31,6 +32,19 @@ def test_memory_of_dropped_frames_is_used_again() -> None:
     assert None not in given[3:]
     for key in (7, 8, 9):
         assert get(store, key, 100, fail_to_decode).tolist() == [key] * 100
+
+
+def test_served_frames_make_room_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frame_cache, "_MOST_SERVED", 200)
+    store = FrameCache(1 << 20)
+    given: list[int | None] = []
+    for key in range(10):
+        get(store, key, 100, counting_decode(given, key))
+        served(store, key)
+    # far below the budget, the memory of a few frames is used in turn
+    assert store.figures().cached_bytes == 300
+    assert given[:3] == [None] * 3
+    assert None not in given[3:]
 
 
 def test_memory_that_a_reader_holds_is_left_alone() -> None:

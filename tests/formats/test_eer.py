@@ -16,6 +16,7 @@ from benchmarks.simulate_eer import BigTiff, Events, Widths, encode, metadata, r
 from cryofs.errors import FormatError
 from cryofs.formats import eer
 from cryofs.formats.eer import EerIndex, EventCode
+from cryofs.storage.byte_source import LocalFile
 from tests import hostile
 from tests.conftest import open_bytes
 
@@ -283,3 +284,30 @@ def test_overlapping_strips_are_rejected(tmp_path: Path) -> None:
         (tmp_path / "x.eer").write_bytes(data)
     with pytest.raises(FormatError, match=r"invalid strips \(larger than the file\)"):
         index_of_bytes(data)
+
+
+def test_directories_are_announced_before_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    widths, shape = FALCON, (200, 260)
+    write_eer(tmp_path / "x.eer", random_frames(60, shape, 0.2, widths), shape, widths)
+    events: list[tuple[str, int, int]] = []
+    with LocalFile.open(tmp_path / "x.eer") as source:
+        read, announce = source.read, source.announce
+
+        def noted_read(size: int, offset: int) -> bytes:
+            events.append(("read", offset, size))
+            return read(size, offset)
+
+        def noted_announce(size: int, offset: int) -> None:
+            events.append(("announce", offset, size))
+            announce(size, offset)
+
+        monkeypatch.setattr(source, "read", noted_read)
+        monkeypatch.setattr(source, "announce", noted_announce)
+        assert eer.read_index(source).frames == 60
+    announced, known = [], 0
+    for what, offset, size in events:
+        if what == "announce":
+            announced.append(range(offset, offset + size))
+        else:
+            known += any(offset in place for place in announced)
+    assert known >= 50

@@ -13,7 +13,7 @@ from cryofs.system.renaming import EXCHANGE
 from cryofs.vfs.writable import WritableFileSystem
 from tests.ingest.mounts import CALLER, after_kills, writable
 from tests.ingest.runs import figures, ingested
-from tests.support import DETECTOR, archive, assert_verified, restored, simulated, written_movie
+from tests.support import DETECTOR, archive, assert_verified, restored, simulated, wait_for, written_movie
 from tests.vfs.serving import content, names
 
 REFERENCE = header((1, *DETECTOR.shape), 2) + DETECTOR.gain.astype("<f4").tobytes()
@@ -114,6 +114,17 @@ def test_a_folder_that_keeps_its_gain_reference_needs_no_copy(tmp_path: Path) ->
         files.names.move("/day", "/night", 0)
         assert content(files, "/night/films/G.mrc")
     assert not list(folder.glob("gain-reference*"))
+
+
+def test_a_movie_that_waits_is_archived_after_its_folder_was_renamed(tmp_path: Path) -> None:
+    data = written_movie(tmp_path / "X.mrc", shape=(3, 100, 120)).read_bytes()
+    (tmp_path / "archive" / "sub").mkdir(parents=True)
+    with writable(tmp_path / "archive", settle=1) as files:
+        write(files, "/sub/X.mrc", data)
+        files.names.move("/sub", "/other", 0)
+        files.archived.facts()  # notices that the old name is gone
+        wait_for((tmp_path / "archive" / "other" / "X.mrc.tif").exists)
+        assert content(files, "/other/X.mrc") == data
 
 
 @pytest.fixture
