@@ -10,6 +10,7 @@ request, and only a few at a time, because each occupies a thread that serves re
 
 import errno
 import logging
+import math
 import os
 import threading
 import time
@@ -32,6 +33,10 @@ _MOST_SLOWED = 16
 # A byte that is written to the largest movie takes itself, and adds itself to the reserve twice.
 _SHARE_OF_SPARE = 3
 _SECONDS_BETWEEN_NOTES = 60.0
+_REFUSED = (
+    "no room for writers: %s free, and %s are kept for archiving; remove files, or wait until more movies are archived"
+)
+_SLOWED = "writers are slowed: %s free, and %s are kept for archiving; remove files if they are slowed for long"
 # Modes of fallocate(2) that free room: FALLOC_FL_PUNCH_HOLE and FALLOC_FL_COLLAPSE_RANGE.
 _FREES = 0x02 | 0x08
 # Bytes of a block of stat(2).
@@ -91,7 +96,8 @@ class Room:
         self._spare = 0
         self._known_until = 0.0
         self._slowed = 0
-        self._noted = -_SECONDS_BETWEEN_NOTES
+        # when each message was last logged
+        self._noted: dict[str, float] = {}
         self.left()
 
     def watch(self, largest_waiting: Callable[[], int], on_scarce: Callable[[], None]) -> None:
@@ -191,29 +197,28 @@ class Room:
     def _require(self, left: Left) -> None:
         if left.is_scarce and left.free < left.reserve:
             self._on_scarce()
-            self._note(left)
+            self._note(_REFUSED, left)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _slow_down(self, left: Left, size: int) -> None:
         """Wait in proportion to the bytes of a request and to the lack of room, if a movie can free some."""
+        if not left.waits:
+            return
+        self._note(_SLOWED, left)
         lack = (2 * left.reserve - left.free) / left.reserve
         with self._changed:
-            if left.waits and self._slowed < _MOST_SLOWED:
+            if self._slowed < _MOST_SLOWED:
                 self._slowed += 1
                 self._changed.wait(_LONGEST_WAIT * lack * min(size / _SLOWED_BYTES, 1.0))
                 self._slowed -= 1
 
-    def _note(self, left: Left) -> None:
+    def _note(self, message: str, left: Left) -> None:
         with self._changed:
             now = time.monotonic()
-            if now - self._noted < _SECONDS_BETWEEN_NOTES:
+            if now - self._noted.get(message, -math.inf) < _SECONDS_BETWEEN_NOTES:
                 return
-            self._noted = now
-        log.warning(
-            "no room for writers: %s free, and %s are kept for archiving; remove files, or wait until more movies are "
-            "archived",
-            *(size_text(max(left.free, 0)), size_text(left.reserve)),
-        )
+            self._noted[message] = now
+        log.warning(message, size_text(max(left.free, 0)), size_text(left.reserve))
 
 
 def bytes_on_disk(place: Path) -> int | None:
