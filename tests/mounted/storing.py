@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.simulate import header
-from cryofs.formats.archive_names import archived_path, has_archived_form
+from cryofs.formats.archive_names import archived_path, has_archived_form, is_own_name
 from cryofs.ingest.finished import Verdict, judge
 from cryofs.storage.checksum_lists import ListReader
 from tests.mounted.support import wait_for_unlocked
@@ -90,7 +90,8 @@ def facts(folder: Path) -> dict[str, tuple[object, ...]]:
 
 def folder_times(folder: Path) -> dict[str, object]:
     """Return the times of folders that a program has set."""
-    return {name: found[3] for name, found in tree(folder).items() if stat.S_ISDIR(found[0]) and ".git" not in name}
+    folders = {name: found for name, found in tree(folder).items() if stat.S_ISDIR(found[0])}
+    return {name: found[3] for name, found in folders.items() if not (".git" in name or is_own_name(name))}
 
 
 def output(script: str, folder: Path, environment: dict[str, str]) -> str:
