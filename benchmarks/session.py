@@ -143,6 +143,7 @@ class _Session:
         self._references = references
         self._archive, self._mount = folder / "archive", folder / "mount"
         self._course = Course()
+        self._last_arrival = 0.0
         self._arrived: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         self._corrections: list[Future[None]] = []
 
@@ -160,12 +161,11 @@ class _Session:
                 work = [threads.submit(self._read), threads.submit(self._write, threads)]
                 for done in work:
                     done.result()
-                for done in self._corrections:
-                    done.result()
-                ended = time.monotonic()
                 if is_archiving:
                     self._wait()
-                    self._course.left_seconds = time.monotonic() - ended
+                    self._course.left_seconds = time.monotonic() - self._last_arrival
+                for done in self._corrections:
+                    done.result()
             self._course.core_seconds = processes.core_seconds() - used
             for number in range(self._plan.movies):
                 self._check(number)
@@ -200,7 +200,8 @@ class _Session:
                 with (self._mount / self._name(number)).open("wb", buffering=0) as file:
                     for block in self._blocks(number):
                         file.write(block)
-                self._course.arrivals.append(time.monotonic() - started)
+                self._last_arrival = time.monotonic()
+                self._course.arrivals.append(self._last_arrival - started)
                 self._arrived.put(number)
                 if self._is_corrected(number):
                     self._corrections.append(threads.submit(self._correct, number))

@@ -40,6 +40,10 @@ class GainError(CryofsError):
     """A gain reference is missing or invalid, or its size does not match the movie."""
 
 
+class NoReferenceError(GainError):
+    """No gain reference of the archive fits a movie of floating-point values, so it has to wait."""
+
+
 class ChangedError(CryofsError):
     """A file changed while it was open or being archived."""
 

@@ -12,7 +12,7 @@ import click
 
 from cryofs.cli.output import Reporter
 from cryofs.cli.parameters import PATH, files_argument, jobs_option
-from cryofs.text import printable
+from cryofs.text import counted, printable
 
 if TYPE_CHECKING:
     from cryofs.gain.estimation_run import Estimated
@@ -116,7 +116,7 @@ def _summary(results: "list[Estimated]", sources: Iterable[Path], folder: Path) 
         yield (f"{result.reference}: {result.without_gain} of {result.pixels} pixels have no gain; also wrote {names}")
     for result in results[1:]:
         name = results[0].reference.name
-        yield f"gain other than {name} ({_count(len(result.movies), 'movie')}, {result.reference.name}):"
+        yield f"gain other than {name} ({counted(len(result.movies), 'movie')}, {result.reference.name}):"
         yield from (f"  {name}" for name in result.movies[:_NAMED])
         if len(result.movies) > _NAMED:
             yield f"  and {len(result.movies) - _NAMED} more in {result.movie_list}"
@@ -130,16 +130,12 @@ def _summary(results: "list[Estimated]", sources: Iterable[Path], folder: Path) 
     yield f"next: cryofs compress {quoted} -o ARCHIVE --gain {shlex.quote(str(gain))}"
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def _ending(result: "Estimated") -> str:
     from cryofs.gain.estimation import Ending
 
-    used = f"{result.frames} frames of {_count(result.movies_used, 'movie')}"
+    used = f"{result.frames} frames of {counted(result.movies_used, 'movie')}"
     if sampled := len(result.movies) - result.movies_used:
-        used += f"; {_count(sampled, 'further movie')} sampled, same gain"
+        used += f"; {counted(sampled, 'further movie')} sampled, same gain"
     reason = result.ending.value
     if result.ending is Ending.SETTLED:
         reason += "; continue with --all or --min-frames N"

@@ -8,7 +8,7 @@ import click
 
 from cryofs.cli.output import MovieProgress, Reporter, print_json
 from cryofs.cli.parameters import PATH, break_lock_option, compression_option, jobs_option, json_option
-from cryofs.config.choices import CompressionChoice
+from cryofs.config.choices import GAIN_WORDS, CompressionChoice
 from cryofs.text import size_text
 
 
@@ -28,7 +28,7 @@ from cryofs.text import size_text
     default="auto",
     show_default=True,
     metavar="auto|none|FILE",
-    help="Gain reference: the references of the archive, none, or a file, which is added to the archive.",
+    help="Gain reference: those of the archive and estimates, none, or a file, which is added to the archive.",
 )
 @compression_option
 @break_lock_option
@@ -48,8 +48,9 @@ def command(
 
     For folders into which a microscope or another program writes directly. A movie is finished when it has not changed
     for some time and its size agrees with its header. Its archived movie is written, read back and compared before it
-    replaces the plain movie, and only if no program has the plain movie open. Gain-normalised movies wait until the
-    archive has a gain reference that fits. Movies that would not become 5 % smaller stay as they are.
+    replaces the plain movie, and only if no program has the plain movie open. Gain-normalised movies that no gain
+    reference of the archive fits wait until their gain is estimated; without --follow, it is estimated from the movies
+    that are there. Movies that would not become 5 % smaller stay as they are.
 
     Example: cryofs ingest /data/session --follow
     """
@@ -62,7 +63,7 @@ def command(
 
     options = IngestOptions(
         DraftOptions("none" if gain == "none" else "auto", Coding(compression)),
-        None if gain in ("auto", "none") else Path(gain),
+        None if gain in GAIN_WORDS else Path(gain),
         settle,
         follow,
         jobs,

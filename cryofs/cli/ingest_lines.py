@@ -51,4 +51,6 @@ def waiting_text(ingest: dict[str, Any]) -> str:
     """Return how many movies are archived, and how many wait for what, as one line."""
     counts = [f"{found['files']} {_REASONS[reason]}" for reason, found in ingest["waiting"].items() if found["files"]]
     waiting = f"{counted(ingest['waiting_files'], 'movie')} left: {', '.join(counts)}" if counts else "none left"
+    if ingest["searching"]:
+        waiting += "; the archive is being searched for more"
     return f"{counted(ingest['ingested'], 'movie')} archived since mounting, {waiting}"

@@ -137,13 +137,14 @@ def _mount(
         for line in check_eer(archive, settings):
             print(printable(f"cryofs: {line}"), file=sys.stderr)
     chosen = msgspec.structs.replace(parsed, **{name: value for name, value in logging.items() if value is not None})
+    make_archived = archived_movies(settings) if chosen.writable else None
     if foreground:
-        serve_here(archive, mountpoint, settings, chosen, lambda: None, archived_movies(settings))
+        serve_here(archive, mountpoint, settings, chosen, lambda: None, make_archived)
         return
     log = open_log(mountpoint, chosen.log_file)
     if log.warning:
         print(printable(f"cryofs: {log.warning}"), file=sys.stderr)
-    serve_in_background(archive, mountpoint, settings, chosen, log, archived_movies(settings))
+    serve_in_background(archive, mountpoint, settings, chosen, log, make_archived)
 
 
 def _check_once(options: dict[str, Any], listed: dict[str, Any]) -> None:

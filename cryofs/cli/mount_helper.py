@@ -91,12 +91,13 @@ def _mount(archive: Path, mountpoint: Path, options_text: str, options: dict[str
 
         for line in check_eer(archive, loaded):
             print(printable(f"mount.cryofs: {line}"), file=sys.stderr)
+    make_archived = archived_movies(loaded) if parsed.writable else None
     if "-f" in options:
         return
     log = open_log(mountpoint, parsed.log_file)
     if log.warning:
         print(printable(f"mount.cryofs: {log.warning}"), file=sys.stderr)
-    serve_in_background(archive, mountpoint, loaded, parsed, log, archived_movies(loaded))
+    serve_in_background(archive, mountpoint, loaded, parsed, log, make_archived)
     if "-v" in options:
         print(printable(f"mount.cryofs: {archive} mounted on {mountpoint} (log: {log.path})"))
 

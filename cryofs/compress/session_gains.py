@@ -20,6 +20,7 @@ from cryofs.gain.scaled import SCALED_MODES, fit, step_of
 from cryofs.gain.scaled_estimation import estimate_scaled
 from cryofs.kernels.from_counts import GainReference
 from cryofs.movies.source import SourceMovie
+from cryofs.text import counted
 
 # Number of frames by mode below which a gain reference would take more than a third of the space of the movies.
 _LEAST_FRAMES = {MODE_FLOAT32: 3} | dict.fromkeys(SCALED_MODES, 6)
@@ -153,5 +154,5 @@ class _Estimated:
 
     def report(self, name: str) -> str:
         """Return the message about the estimate."""
-        source = f"{self.movies} movie{'s' if self.movies > 1 else ''}, {self.frames} frames"
+        source = f"{counted(self.movies, 'movie')}, {self.frames} frames"
         return f"gain estimated from {source}: {name}, {self.without} pixels without a gain (defects)"

@@ -5,6 +5,9 @@ from typing import Literal
 # A file that was written is durable when close(2) returns, or later.
 CloseMode = Literal["durable", "fast"]
 
+# Values of `gain` that are not files: gain references of the archive, or estimated ones; or none.
+GAIN_WORDS = ("auto", "none")
+
 CompressionChoice = Literal["auto", "lzw", "deflate", "none"]
 
 # Pixel type of the TIFF: narrow with rare larger values as exceptions, wide enough for all values, or as wide as in

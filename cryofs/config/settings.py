@@ -19,6 +19,7 @@ from typing import Annotated, Any
 import msgspec
 
 from cryofs.config.choices import (
+    GAIN_WORDS,
     CloseMode,
     EerCrop,
     EerDtype,
@@ -39,7 +40,6 @@ _LARGEST = 2**63 - 1
 # Minimum cache size in bytes. A smaller cache cannot hold a frame of any detector; the unit was probably omitted.
 _SMALLEST_CACHE = 10**6
 _LOCAL = "127.0.0.1"
-_GAIN_WORDS = ("auto", "none")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?", re.IGNORECASE)
 
 Positive = Annotated[int, msgspec.Meta(gt=0)]
@@ -213,7 +213,7 @@ def load_settings(archive: Path, options: dict[str, Any]) -> Settings:
         values = {name: value for name, value in values.items() if name not in _EITHER}
     values |= given
     settings = _converted(values)
-    paths = {"eer_gain": settings.eer_gain, "gain": None if settings.gain in _GAIN_WORDS else settings.gain}
+    paths = {"eer_gain": settings.eer_gain, "gain": None if settings.gain in GAIN_WORDS else settings.gain}
     absolute = {name: str(archive / path) for name, path in paths.items() if path is not None}
     return msgspec.structs.replace(settings, **absolute) if absolute else settings
 

@@ -11,7 +11,7 @@ all little-endian. No TIFF tag refers to the record, so TIFF readers encounter n
 
 import struct
 import zlib
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
 
@@ -19,6 +19,7 @@ from cryofs.codecs.predictor import Predictor
 from cryofs.codecs.registry import compressions
 from cryofs.errors import DamagedError
 from cryofs.formats.blob import Blob, Count
+from cryofs.formats.changed_attributes import ChangedAttributes, Mode, changed_attributes
 from cryofs.formats.record_packed import Packed as Packed
 from cryofs.storage.byte_source import ByteSource
 from cryofs.storage.checksums import xxh3_checksum
@@ -43,8 +44,6 @@ _MOST_TEXT = 16
 _MAX_TEXT_BYTES = 256 << 20
 
 
-# Valid range of permission bits.
-Mode = Annotated[int, msgspec.Meta(ge=0, le=0o7777)]
 Rounding = Literal["even", "up", "down"]
 
 
@@ -96,6 +95,11 @@ class Original(msgspec.Struct, frozen=True):
     mtime_ns: int
     atime_ns: int
     mode: Mode
+
+    @property
+    def attributes(self) -> ChangedAttributes:
+        """Mode and times."""
+        return ChangedAttributes(self.mode, self.mtime_ns, self.atime_ns)
 
 
 class Gain(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -246,7 +250,8 @@ def encode_record(record: Record, offset: int) -> bytes:
     """Return the bytes of a record and its footer; the caller writes them at `offset`, the end of the file."""
     body = zlib.compress(msgspec.json.encode(record))
     digest = bytes.fromhex(xxh3_checksum(body))
-    return body + _FOOTER.pack(MAGIC, VERSION, 0, offset, len(body), digest)
+    version = 1 if isinstance(record, RecordVersion1) else VERSION
+    return body + _FOOTER.pack(MAGIC, version, 0, offset, len(body), digest)
 
 
 def is_archived(source: ByteSource) -> bool:
@@ -268,13 +273,34 @@ def is_archived(source: ByteSource) -> bool:
 
 
 def read_record(source: ByteSource) -> Record:
-    """Read, check and return the record of an archived movie.
+    """Read, check and return the record of an archived movie, with the attributes that were changed since.
 
     Raises
     ------
     DamagedError
         The record is missing or damaged, or a newer version of cryofs wrote the file.
     """
+    record = stored_record(source)
+    # those of an adopted movie are those of the TIFF file
+    changed = changed_attributes(source) if record.adopted is None else None
+    return record if changed is None else with_attributes(record, changed)
+
+
+def with_attributes(record: Record, changed: ChangedAttributes) -> Record:
+    """Return a record with other attributes of the original."""
+    original = msgspec.structs.replace(record.original, **msgspec.structs.asdict(changed))
+    return msgspec.structs.replace(record, original=original)
+
+
+def record_offset(source: ByteSource) -> int:
+    """Return the offset of the record of an archived movie, which `read_record` has checked."""
+    footer = source.read_exactly(_FOOTER.size, source.size - _FOOTER.size, source.name)
+    offset: int = _FOOTER.unpack(footer)[3]
+    return offset
+
+
+def stored_record(source: ByteSource) -> Record:
+    """Return the record as it was written; errors as of `read_record`."""
     size, name = source.size, source.name
     tail = source.read(min(size, _TAIL_BYTES), max(size - _TAIL_BYTES, 0))
     footer = tail[-_FOOTER.size :]

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from cryofs.errors import MountError
+from cryofs.storage import extended_attributes
 from cryofs.system import limited
 from cryofs.system.mount_table import Mount, mount_table, resolved
 
 FUSE_DEVICE = Path("/dev/fuse")
 FILE_SYSTEM_TYPE = "fuse.cryofs"
-ATTRIBUTE_PREFIX = "user.cryofs."
+ATTRIBUTE_PREFIX = extended_attributes.OWN
 FACTS_ATTRIBUTE = ATTRIBUTE_PREFIX + "facts"
 # the process of the mount, also while the archive is being loaded
 PROCESS_ATTRIBUTE = ATTRIBUTE_PREFIX + "process"

@@ -93,9 +93,9 @@ class Limits:
     min_frames: int = 0
 
 
-@dataclass
+@dataclass(eq=False)
 class Estimation:
-    """A gain estimate in progress.
+    """A gain estimate in progress; two of them are equal only if they are the same.
 
     Attributes
     ----------
@@ -140,6 +140,12 @@ class Estimation:
         _, ny, nx = movie.shape
         empty = GainEstimate.empty(ny, nx)
         return cls(empty, thresh, pixel_size=movie.mrc_header.pixel_size, tolerance=tolerance, number=number)
+
+    @property
+    def frame_shape(self) -> tuple[int, int]:
+        """Numbers of rows and columns of the frames."""
+        ny, nx = self.estimate.gain.shape
+        return ny, nx
 
     @property
     def pixels(self) -> int:
@@ -231,7 +237,7 @@ class Estimation:
 
     def check_frames(self, movie: MrcMovie) -> None:
         """Raise GainError if the frames of a movie differ in type or size from the estimate."""
-        ny, nx = self.estimate.gain.shape
+        ny, nx = self.frame_shape
         if movie.mrc_header.mode != MODE_FLOAT32 or movie.shape[1:] != (ny, nx):
             got = f"{movie.mrc_header.dtype.name} of {movie.shape[1]} x {movie.shape[2]}"
             text = f"{movie.name}: type or size mismatch of the frames (expected float32 of {ny} x {nx}, got {got})"

@@ -4,7 +4,9 @@ A folder contains one state for each gain: `gain-estimate.npz`, `gain-estimate-2
 """
 
 import json
+import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ _STATE_PATTERN = re.compile(r"gain-estimate(?:-([1-9][0-9]{0,5}))?\.npz")
 _VERSION = 2
 _ARRAYS = ("gain", "low", "high", "reliability")
 _FACTS = ("thresh", "reliable", "changes", "unreliable", "frames_done", "stamps", "pixel_size", "tolerance", "names")
+# those by the names of movies
+_BY_MOVIE = ("frames_done", "stamps")
 
 
 def state_path(folder: Path, number: int) -> Path:
@@ -28,10 +32,18 @@ def state_path(folder: Path, number: int) -> Path:
     return folder / (STATE_NAME if number == 1 else f"gain-estimate-{number}.npz")
 
 
-def save(estimation: Estimation, folder: Path) -> None:
-    """Write the state of an estimate to a folder atomically."""
+def save(estimation: Estimation, folder: Path, root: Path | None = None) -> None:
+    """Write the state of an estimate to a folder atomically.
+
+    Parameters
+    ----------
+    root : Path, optional
+        Folder to which the names of movies are relative in the state, because its own path may change.
+    """
     path = state_path(folder, estimation.number)
     facts = {"version": _VERSION, **{name: getattr(estimation, name) for name in _FACTS}}
+    if root is not None:
+        facts |= {name: _relative(facts[name], root) for name in _BY_MOVIE}
     arrays: dict[str, Any] = vars(estimation.estimate)
     with naming(path), draft(path) as state:
         np.savez(state.file, allow_pickle=False, state=np.array(json.dumps(facts)), **arrays)
@@ -39,8 +51,13 @@ def save(estimation: Estimation, folder: Path) -> None:
         state.publish()
 
 
-def load_all(folder: Path) -> list[Estimation]:
+def load_all(folder: Path, root: Path | None = None) -> list[Estimation]:
     """Return all estimates saved in a folder, in the order of their numbers.
+
+    Parameters
+    ----------
+    root : Path, optional
+        The folder that was passed to `save`, by its present path.
 
     Raises
     ------
@@ -48,11 +65,11 @@ def load_all(folder: Path) -> list[Estimation]:
         A saved state is damaged, or a newer version of cryofs wrote it.
     """
     numbers = [int(match[1] or 1) for path in folder.iterdir() if (match := _STATE_PATTERN.fullmatch(path.name))]
-    return [load(folder, number) for number in sorted(set(numbers)) if state_path(folder, number).exists()]
+    return [load(folder, number, root) for number in sorted(set(numbers)) if state_path(folder, number).exists()]
 
 
-def load(folder: Path, number: int = 1) -> Estimation:
-    """Return an estimate that `save` wrote to a folder.
+def load(folder: Path, number: int = 1, root: Path | None = None) -> Estimation:
+    """Return an estimate that `save` wrote to a folder; `root` is as for `load_all`.
 
     Raises
     ------
@@ -70,9 +87,15 @@ def load(folder: Path, number: int = 1) -> Estimation:
             # version 1 did not record mismatches, but a pixel with negative reliability had some
             mismatched = saved["mismatched"] if version > 1 else arrays["reliability"] < 0
             facts["stamps"] = {name: tuple(stamp) for name, stamp in facts.get("stamps", {}).items()}
+            if root is not None:
+                facts |= {name: {str(root / path): value for path, value in facts[name].items()} for name in _BY_MOVIE}
             return Estimation(GainEstimate(**arrays, mismatched=mismatched), number=number, **facts)
     except GainError:
         raise
     except Exception as error:
         # for damaged files, np.load raises errors of zipfile, zlib, NumPy and others
         raise GainError(f"{path}: invalid saved estimate ({error}); delete the file to restart the estimate") from error
+
+
+def _relative(by_movie: Mapping[str, Any], root: Path) -> dict[str, Any]:
+    return {os.path.relpath(name, root): value for name, value in by_movie.items()}

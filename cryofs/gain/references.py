@@ -31,11 +31,11 @@ from cryofs.storage import checksum_lists
 from cryofs.storage.atomic_file import NoHardLinksError, regular_file, write_file
 
 # Maximum number of frames of an estimate, so that a movie without a stable estimate does not delay the run.
-_MAX_FRAMES = 1000
+MAX_FRAMES = 1000
 # Share of defects that no detector exceeds.
 _DEFECTS_SHARE = 0.01
 # Error of two additional roundings, in last bits.
-_ROUNDED_TWICE = 2.0
+ROUNDED_TWICE = 2.0
 
 
 @dataclass(frozen=True)
@@ -246,10 +246,24 @@ def estimate_from(
     Estimation or None
         The estimate, or None if the values of the first movie have no common gain.
     """
-    exact = _estimate(movies, 0, open_movie, pool, on_row)
+    return or_rounded_twice(_estimate(movies, 0, open_movie, pool, on_row), movies, open_movie, pool, on_row)
+
+
+def or_rounded_twice(
+    exact: Estimation | None,
+    movies: Sequence[Path],
+    open_movie: OpenMovie,
+    pool: Executor,
+    on_row: Callable[[FrameRow], None],
+) -> Estimation | None:
+    """Return an exact estimate, or one with a tolerance if that has fewer pixels without a gain.
+
+    The second estimate is made only if the exact one lacks the gain of more pixels than a detector has defects; see
+    `estimate_from` for the parameters.
+    """
     if exact is not None and exact.estimate.share_without_gain <= _DEFECTS_SHARE:
         return exact
-    rounded = _estimate(movies, _ROUNDED_TWICE, open_movie, pool, on_row)
+    rounded = _estimate(movies, ROUNDED_TWICE, open_movie, pool, on_row)
     found = [estimation for estimation in (exact, rounded) if estimation is not None]
     return min(found, key=lambda estimation: estimation.estimate.share_without_gain, default=None)
 
@@ -262,7 +276,7 @@ def _estimate(
     on_row: Callable[[FrameRow], None],
 ) -> Estimation | None:
     estimation: Estimation | None = None
-    limits = Limits(_MAX_FRAMES, goal=Goal.STABLE)
+    limits = Limits(MAX_FRAMES, goal=Goal.STABLE)
     for path in movies:
         try:
             with open_movie(path) as movie:

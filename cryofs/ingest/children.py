@@ -9,16 +9,17 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
+from typing import Generic
 
-from cryofs.compress.writer import OnFrame
 from cryofs.config.settings import Settings
 from cryofs.errors import ChangedError, CryofsError
+from cryofs.execution.executor import Perform, Report, Result, Task, results
 from cryofs.execution.messages import Done, Failed, Progress
 from cryofs.execution.preload import prepare
 from cryofs.execution.processes import Processes
-from cryofs.gain.references import References
 from cryofs.ingest.draft import DraftOptions, MakeDrafts, Ready
 from cryofs.ingest.in_background import inside, outside
+from cryofs.ingest.make_references import Answer, MakeReferences, Patience, Request
 from cryofs.ingest.publish import publish
 from cryofs.storage.atomic_file import remove_stale_drafts
 from cryofs.text import percent
@@ -31,17 +32,17 @@ log = logging.getLogger("cryofs")
 
 
 @dataclass
-class NiceDrafts:
-    """Task function that makes drafts at a low priority."""
+class Nice(Generic[Task, Result]):
+    """Task function that runs another one at a low priority."""
 
-    make: MakeDrafts
+    perform: Perform[Task, Result]
 
-    def __call__(self, plain: Path, on_frame: OnFrame) -> Ready:
-        """Return a complete draft for a plain movie; see `MakeDrafts`."""
+    def __call__(self, task: Task, report: Report) -> Result:
+        """Run a task."""
         # threads that are started later have the priority of this one
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, 0, _NICE)
-        return self.make(plain, on_frame)
+        return self.perform(task, report)
 
 
 class Children:
@@ -51,11 +52,6 @@ class Children:
     ----------
     on_archived : callable
         Called with the place of each archived movie, its original and its stored size.
-
-    Raises
-    ------
-    GainError
-        The gain reference of the settings is not valid.
     """
 
     def __init__(self, parts: MountParts, settings: Settings, on_archived: Callable[[Path, int, int], None]):
@@ -63,8 +59,6 @@ class Children:
         self._on_archived = on_archived
         self._root = parts.root.path
         self._jobs = settings.ingest_jobs
-        if settings.gain not in ("auto", "none"):
-            References(self._root).import_file(Path(settings.gain))
         # held during a step
         self._step = threading.Lock()
         self._is_stopped = False
@@ -74,7 +68,7 @@ class Children:
             prepare(["cryofs.compress.preload"])
 
     def archive(
-        self, places: Iterator[Path], check: Callable[[], None]
+        self, places: Iterator[Path], without_gain: frozenset[Path], check: Callable[[], None]
     ) -> Generator[tuple[Path, Exception | None], None, None]:
         """Yield each place once it is an archived movie, or with the error if it stays a plain file.
 
@@ -83,6 +77,8 @@ class Children:
         places : iterator of Path
             Each is taken when a child is ready for it. Fewer than jobs share these; later ones are left for another
             call.
+        without_gain : frozenset of Path
+            Those that need not wait for a gain reference.
         check : callable
             Called often; ends the work by an exception.
         """
@@ -90,7 +86,7 @@ class Children:
         count = len(first)
         options = replace(self._options, threads=max(1, self._jobs // max(1, count)))
         # a child has no descriptor of the archive, and another path may lead into the mount
-        make = NiceDrafts(MakeDrafts(outside(self._root), options))
+        make = Nice(MakeDrafts(outside(self._root), options, frozenset(map(outside, without_gain))))
         folders: set[Path] = set()
 
         def tasks() -> Iterator[Path]:
@@ -119,6 +115,24 @@ class Children:
             if not is_clean:
                 _remove_drafts(folders)
 
+    def make_references(self, request: Request, patience: Patience, check: Callable[[], None]) -> Answer:
+        """Make the gain references that are due for waiting movies.
+
+        Parameters
+        ----------
+        check : callable
+            Called often; ends the work by an exception.
+
+        Raises
+        ------
+        CryofsError, OSError
+            A reference cannot be written, or the child died.
+        """
+        make = Nice(MakeReferences(outside(self._root), self._jobs, patience))
+        movies = tuple(map(outside, request.movies))
+        (answer,) = results(Processes(1).run(make, [replace(request, movies=movies)], lambda _: check()))
+        return replace(answer, fitting=tuple(map(inside, answer.fitting)), without=tuple(map(inside, answer.without)))
+
     def stop(self, seconds: float) -> bool:
         """End the child processes, and wait some seconds for a step that is under way; no other begins afterwards.
 
@@ -141,11 +155,13 @@ class Children:
         try:
             with self._step, self._parts.names.changing(place):
                 if self._is_stopped:
-                    made.discard()
                     return ChangedError(f"{name}: not archived yet, because the mount ends")
-                publish(made, self._parts.users(place, made.state))
+                with self._parts.users(place, made.state, made.draft, made.target) as users:
+                    publish(made, users)
         except (CryofsError, OSError) as error:
             return error
+        finally:
+            made.discard()
         self._on_archived(place, made.state.size, made.stored_bytes)
         ratio = percent(made.stored_bytes / made.state.size)
         log.info("%s: archived (%d bytes stored as %d, %s)", name, made.state.size, made.stored_bytes, ratio)

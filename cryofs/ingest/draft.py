@@ -18,7 +18,7 @@ from cryofs.compress.plan import Coding, make_plan
 from cryofs.compress.row_blocks import Workers
 from cryofs.compress.writer import OnFrame, write_movie
 from cryofs.error_hints import explain
-from cryofs.errors import ArchiveError, ChangedError, FullDiskError, GainError
+from cryofs.errors import ArchiveError, ChangedError, FullDiskError, NoReferenceError
 from cryofs.formats.archive_names import archived_path
 from cryofs.formats.mrc import MODE_FLOAT32
 from cryofs.gain.references import Reference, References, best_scaled_match
@@ -27,14 +27,9 @@ from cryofs.gain.scaled import step_of
 from cryofs.movies.mrc import MrcMovie
 from cryofs.storage import changes
 from cryofs.storage.atomic_file import Draft, forget
+from cryofs.storage.extended_attributes import OWN, is_users
 from cryofs.storage.file_copy import copy_owner
 from cryofs.storage.file_state import FileState, state_of
-
-_USER = "user."
-
-
-class NoReferenceError(GainError):
-    """No gain reference of the archive fits a movie of floating-point values, so it has to wait."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +83,17 @@ class Ready:
 
 @dataclass
 class MakeDrafts:
-    """Task function that makes drafts in a worker process; it is pickled, and opens files only in the worker."""
+    """Task function that makes drafts in a worker process; it is pickled, and opens files only in the worker.
+
+    Attributes
+    ----------
+    without_gain : frozenset of Path
+        Movies of floating-point values that need not wait for a gain reference.
+    """
 
     archive: Path
     options: DraftOptions
+    without_gain: frozenset[Path] = frozenset()
 
     def __call__(self, plain: Path, on_frame: OnFrame) -> Ready:
         """Return a complete draft for a plain movie.
@@ -148,7 +150,8 @@ class MakeDrafts:
 
     def _reference(self, movie: MrcMovie) -> Reference | None:
         is_float = movie.mrc_header.mode == MODE_FLOAT32
-        if self.options.gain == "none" or not (is_float or step_of(movie) is not None):
+        is_waived = self.options.gain == "none" or movie.path in self.without_gain
+        if is_waived or not (is_float or step_of(movie) is not None):
             return None
         self.references.look_in(movie.path.parent)
         if not is_float:
@@ -156,7 +159,7 @@ class MakeDrafts:
             return best_scaled_match(movie, self.references.of_size(movie.shape[1:]))
         reference = self.references.best_match(movie.shape[1:], take_samples(movie))
         if reference is None:
-            raise NoReferenceError(f"{movie.name}: no gain reference of the archive fits; pass --gain FILE or none")
+            raise NoReferenceError(f"{movie.name}: no gain reference of the archive fits")
         return reference
 
     @cached_property
@@ -184,11 +187,13 @@ def _copy_attributes(movie: MrcMovie, made: Draft) -> None:
         text = f"{movie.name}: its owner or group cannot be kept by this user"
         raise ArchiveError(f"{text}; run as the owner of the file, or as root") from error
     for name in os.listxattr(source):
+        if name.startswith(OWN):
+            continue
         try:
             changes.disk.set_attribute(target, name, os.getxattr(source, name))
         except OSError as error:
             # the system itself sets others, as security labels, and files of the archive had these too
-            if name.startswith(_USER):
+            if is_users(name):
                 raise ArchiveError(
                     f"{movie.name}: its extended attribute {name} cannot be kept ({explain(error)})"
                 ) from error

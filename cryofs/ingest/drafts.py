@@ -18,12 +18,13 @@ _PRELOADED = ["cryofs.compress.preload"]
 
 
 class Drafts:
-    """Maker of the drafts of one search; `jobs` is the number of cores."""
+    """Maker of the drafts of one search; `jobs` is the number of cores, the rest as for `MakeDrafts`."""
 
-    def __init__(self, archive: Path, options: DraftOptions, jobs: int):
+    def __init__(self, archive: Path, options: DraftOptions, jobs: int, without_gain: frozenset[Path]):
         self._archive = archive
         self._options = options
         self._jobs = jobs
+        self._without_gain = without_gain
 
     def make(
         self, plain: Sequence[Path], total_bytes: int, on_progress: OnProgress
@@ -53,7 +54,7 @@ class Drafts:
                     yield path, outcome
 
     def _maker(self, threads: int) -> MakeDrafts:
-        return MakeDrafts(self._archive, replace(self._options, threads=threads))
+        return MakeDrafts(self._archive, replace(self._options, threads=threads), self._without_gain)
 
 
 def _can_start() -> bool:

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from cryofs.compress.full_disk import is_full
 from cryofs.config.settings import Settings
-from cryofs.errors import ChangedError, CryofsError, FormatError, FullDiskError, NotSmallerError
+from cryofs.errors import ChangedError, CryofsError, FormatError, FullDiskError, NoReferenceError, NotSmallerError
 from cryofs.execution.processes import DiedError, NoProcessError
-from cryofs.formats.archive_names import archived_path, has_archived_form
+from cryofs.formats.archive_names import archived_path, has_archived_form, is_reference_name
 from cryofs.ingest.draft_room import DraftRoom
 from cryofs.ingest.finished import Verdict, judge
 from cryofs.ingest.outcomes import Outcomes, waiting_facts
@@ -34,6 +34,7 @@ from cryofs.vfs.room import bytes_on_disk
 
 if TYPE_CHECKING:
     from cryofs.ingest.children import Children
+    from cryofs.ingest.gain_in_mount import GainInMount
 
 # How long a movie waits that could not be archived for a reason that may pass: a child that died; no room, where the
 # free space shows when there is some; a quota, where it does not.
@@ -59,10 +60,12 @@ class Ingester:
         self._last_progress = time.monotonic()
         self._lists = ListReader()
         self._room = DraftRoom(parts.room)
-        parts.room.watch(self.waiting.largest, lambda: None)
+        parts.room.watch(self.waiting.largest, self._settle_gains)
         # movies that were taken, until it is known what becomes of them, and what ends with the work on each
         self._taken: dict[Path, contextlib.ExitStack] = {}
+        # made with the first finished movie
         self._children: Children | None = None
+        self._gain: GainInMount | None = None
         self._thread = threading.Thread(target=self._run, name="ingest", daemon=True)
         self._thread.start()
 
@@ -70,15 +73,29 @@ class Ingester:
         """Look at a plain file once it may be settled; returns at once."""
         if has_archived_form(place.name):
             self.waiting.put(place, self._settings.settle)
+        elif is_reference_name(place.name):
+            self.waiting.wake(Why.GAIN)
+
+    def is_busy(self) -> bool:
+        """Return True while movies are archived."""
+        return any(movie.why is Why.INGESTING for movie in self.waiting.snapshot().values())
 
     def search_again(self) -> None:
         """Search for movies later, because a folder may have been renamed; returns at once."""
         self.waiting.search_again(max(self._settings.settle, 1))
 
     def settle_now(self) -> None:
-        """Look at once at the movies that wait for a time to pass, except for those that settle; returns at once."""
+        """Look at once at the movies that wait for a time to pass, except for those that settle; returns at once.
+
+        Gain references are made from the movies that wait for one now. Movies that come later wait as usual.
+        """
+        self._settle_gains()
         self.waiting.wake(Why.RETRY)
         self.waiting.wake(Why.ROOM)
+
+    def _settle_gains(self) -> None:
+        if self._gain is not None and self._gain.settle_now():
+            self.waiting.wake(Why.GAIN)
 
     def facts(self) -> dict[str, Any]:
         """Return figures of movies that wait, were archived, stay plain or failed, and the state of the thread."""
@@ -106,6 +123,8 @@ class Ingester:
                 self._last_progress = time.monotonic()
                 try:
                     self._ingest()
+                    if self._gain is not None:
+                        self._gain.make_references()
                 except (CryofsError, OSError) as error:
                     for place in self._left():
                         self._delay(place, error)
@@ -119,8 +138,11 @@ class Ingester:
         return [folder / name for folder, names in folders for name in sorted(names) if has_archived_form(name)]
 
     def _ready(self) -> Iterator[Path]:
-        """Take movies until none is due that is finished and has room for its draft."""
-        while (place := self.waiting.take(self._room.largest())) is not None:
+        """Take movies until none is due that is finished and has room for its draft, or until a gain is estimated."""
+        while (
+            not (self._gain is not None and self._gain.is_due)
+            and (place := self.waiting.take(self._room.largest())) is not None
+        ):
             self.waiting.check_stop()
             self._taken.setdefault(place, contextlib.ExitStack()).enter_context(self._parts.times.kept(place.parent))
             if self._is_ready(place):
@@ -138,6 +160,9 @@ class Ingester:
                 self.waiting.wait_on(place, Why.OPEN, None)
                 return False
             found = place.lstat()
+            if self._gain is not None and self._gain.holds(place, state_of(found)):
+                self._gain.wait(place)
+                return False
             if os.path.lexists(archived_path(place)):
                 with self._parts.names.changing(place):
                     pass  # ends a step of this name that a failing call has left
@@ -177,16 +202,23 @@ class Ingester:
         return left
 
     def _archive(self, ready: Iterator[Path]) -> None:
-        if self._children is None:
-            # imported late, because it takes most of the startup time
-            from cryofs.ingest.children import Children
-
-            self._children = Children(self._parts, self._settings, self._archived)
-        with contextlib.closing(self._children.archive(ready, self._check)) as archived:
+        children, gain = self._started()
+        with contextlib.closing(children.archive(ready, gain.without_gain(), self._check)) as archived:
             for place, error in archived:
                 with self._taken.pop(place, contextlib.ExitStack()):
                     self._ended(place, error)
                 self._check()
+
+    def _started(self) -> "tuple[Children, GainInMount]":
+        if self._children is None or self._gain is None:
+            # imported late, because it takes most of the startup time
+            from cryofs.ingest.children import Children
+            from cryofs.ingest.gain_in_mount import GainInMount
+
+            self._children = Children(self._parts, self._settings, self._archived)
+            gain, root = self._settings.gain, self._parts.root
+            self._gain = GainInMount(root, gain, self.waiting, self._children, self._shown, self._check)
+        return self._children, self._gain
 
     def _check(self) -> None:
         """Note that the work goes on; raise StoppedError if the mount ends."""
@@ -204,7 +236,9 @@ class Ingester:
             self._room.end(place)
         match error:
             case None:
-                self.waiting.done(place)
+                self._done(place)
+            case NoReferenceError():
+                self._wait_for_gain(place)
             case ChangedError():
                 self.add(place)
             case FileNotFoundError():
@@ -215,6 +249,20 @@ class Ingester:
                 self._delay(place, error)
             case _:
                 self._fail(place, error)
+
+    def _done(self, place: Path) -> None:
+        self.waiting.done(place)
+        if self._gain is not None:
+            self._gain.remove(place)
+
+    def _wait_for_gain(self, place: Path) -> None:
+        _, gain = self._started()
+        try:
+            gain.add(place)
+        except (CryofsError, OSError) as error:
+            self._fail(place, error)
+        else:
+            gain.wait(place)
 
     def _keep(self, place: Path, reason: str) -> None:
         """Record the checksum of a file that stays plain, so that it is not tried again until it changes."""
@@ -230,7 +278,7 @@ class Ingester:
         except (CryofsError, OSError) as error:
             self._fail(place, error)
         else:
-            self.waiting.done(place)
+            self._done(place)
             text = self._reason(place, reason)
             self._outcomes.kept_plain(place, text)
             log.info("%s: kept plain (%s)", self._name(place), text)
@@ -256,7 +304,7 @@ class Ingester:
         if _lacks_room(error) or os.path.lexists(archived_path(place)):
             self._delay(place, error)
             return
-        self.waiting.done(place)
+        self._done(place)
         reason = self._reason(place, str(error))
         log.warning("%s: not archived (%s)", self._name(place), reason)
         with contextlib.suppress(OSError):
@@ -264,7 +312,7 @@ class Ingester:
 
     def _gone(self, place: Path) -> None:
         """Forget a movie that was removed, or search for it again later, because its folder may have been renamed."""
-        self.waiting.done(place)
+        self._done(place)
         self.search_again()
 
     def _shown_name(self, place: Path) -> str:
@@ -276,10 +324,14 @@ class Ingester:
 
     def _reason(self, place: Path, text: str) -> str:
         """Return the message of an error without the name of its file, and without paths through a descriptor."""
+        return self._shown(text).removeprefix(f"{self._name(place)}: ")
+
+    def _shown(self, text: str) -> str:
+        """Return a message with the name of the archive in place of paths through its descriptor."""
         root = self._parts.root
         for path in (outside(root.path), root.path):
             text = text.replace(str(path), root.name_of(root.path))
-        return text.removeprefix(f"{self._name(place)}: ")
+        return text
 
 
 def _lacks_room(error: Exception) -> bool:

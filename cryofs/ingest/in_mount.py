@@ -5,7 +5,6 @@ Threads: safe to call from any thread. A thaw decodes before it locks the name, 
 
 import contextlib
 import os
-import stat
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -13,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from cryofs.config.settings import Settings
+from cryofs.errors import ChangedError
 from cryofs.formats.archive_names import archived_path
 from cryofs.ingest.in_background import Ingester
 from cryofs.ingest.left_step import end_left_step
 from cryofs.ingest.moved_gains import MovedGains
 from cryofs.ingest.moves import Moves
+from cryofs.ingest.record_attributes import changed_by, hold, recorded_draft, replace_record
+from cryofs.ingest.recording import Recording
 from cryofs.ingest.thaw import check_changeable, check_removable, original_draft, remove_plain_twin, replace_by_original
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain_library import GainLibrary
@@ -25,6 +27,7 @@ from cryofs.storage import changes
 from cryofs.storage.atomic_file import regular_file
 from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.checksum_lists import drop_lines
+from cryofs.storage.extended_attributes import users_attributes
 from cryofs.storage.file_state import FileState, state_of
 from cryofs.system import deadlines, late_calls
 from cryofs.vfs.attribute_changes import set_attributes
@@ -44,8 +47,9 @@ class MountedMovies:
         # thaws that may outlive the requests that began them
         self._late: dict[Path, Future[None]] = {}
         self._late_lock = threading.Lock()
-        parts.names.settle = lambda place: end_left_step(place, parts.users(place, None))
+        parts.names.settle = self._end_left_step
         self._ingester = Ingester(parts, settings)
+        self._recording = Recording(parts, settings.settle, self._ingester.is_busy)
         self._moved_gains = MovedGains(parts.root.path, self._gains)
         self._moves = Moves(self._moved_gains, self._thaw_locked, parts.live.has_writer)
 
@@ -74,16 +78,28 @@ class MountedMovies:
             state = _state(place)
             if state is None:
                 return
-            kept = self._parts.times.kept(place.parent)
-            with kept, self._original(place, empty=empty) as draft, self._parts.names.changing(place):
-                # otherwise removed or renamed in the meantime, and the caller looks again
+            try:
+                kept = self._parts.times.kept(place.parent)
+                with kept, self._original(place, empty=empty) as draft, self._parts.names.changing(place):
+                    # otherwise removed, renamed or changed in the meantime, and the caller looks again
+                    if _state(place) == state:
+                        self._replace_by(draft, place)
+            except ChangedError:
                 if _state(place) == state:
-                    replace_by_original(draft, place, self._parts.users(place, None))
+                    raise
 
     def _thaw_locked(self, place: Path) -> None:
         """Replace the archived movie of a name that the caller has locked."""
         with self._parts.times.kept(place.parent), self._original(place, empty=False) as draft:
-            replace_by_original(draft, place, self._parts.users(place, None))
+            self._replace_by(draft, place)
+
+    def _replace_by(self, draft: Path, place: Path) -> None:
+        with self._parts.users(place, None, draft, place) as users:
+            replace_by_original(draft, place, users)
+
+    def _end_left_step(self, place: Path) -> None:
+        with self._parts.users(place, None) as users:
+            end_left_step(place, users)
 
     def _original(self, place: Path, *, empty: bool) -> AbstractContextManager[Path]:
         room = self._parts.room
@@ -111,18 +127,37 @@ class MountedMovies:
         self._ingester.search_again()
 
     def set_attributes(self, place: Path, change: AttributeChange) -> None:
-        """Set attributes; mode and times take a thaw, because they are in the record."""
-        with ArchivedMovie(archived_path(place), self._gains) as movie:
+        """Set attributes. Owner and group are those of the archived file; mode and times are recorded later."""
+        archived = archived_path(place)
+        with ArchivedMovie(archived, self._gains) as movie:
             check_changeable(movie, place)
-            # a change of owner clears these bits
-            has_bits = bool(movie.record.original.mode & (stat.S_ISUID | stat.S_ISGID))
-            if not has_bits and change == AttributeChange(uid=change.uid, gid=change.gid):
-                set_attributes(movie.source.descriptor, change)
-                return
-        self._thaw_locked(place)
-        with LocalFile.open(place) as file:
-            set_attributes(file.descriptor, change)
-        self._ingester.add(place)
+            if change.mtime_ns is not None and regular_file(place) is not None:
+                # it does not count only because it has the time of the original
+                remove_plain_twin(place)
+                drop_lines(place)
+            source, original = movie.source, movie.record.original
+            set_attributes(source.descriptor, AttributeChange(uid=change.uid, gid=change.gid))
+            changed = changed_by(original, change)
+            is_held = changed == original.attributes or hold(source, original, changed)
+        if is_held:
+            # open handles show them too
+            with self._parts.users(place, None) as users:
+                users.switch()
+            self._recording.add(archived)
+        else:
+            self._parts.room.check_file(source.size)
+            with (
+                self._parts.times.kept(place.parent),
+                recorded_draft(archived, changed) as (made, source),
+                self._parts.users(place, None, made.path, archived) as users,
+            ):
+                replace_record(made, source, users.switch)
+
+    def sync(self, place: Path) -> None:
+        """Make the attributes of the movie of a name durable."""
+        # otherwise it is a plain file by now, which is durable
+        with contextlib.suppress(FileNotFoundError), LocalFile.open(archived_path(place)) as source:
+            changes.disk.sync(source.descriptor)
 
     def set_extended(self, place: Path, name: str, value: bytes | None, flags: int) -> None:
         """Set or remove an attribute `user.*`, which the archived movie has in place of its original."""
@@ -138,8 +173,8 @@ class MountedMovies:
 
     def list_extended(self, place: Path) -> list[str]:
         """Return the names of the attributes `user.*`."""
-        names = os.listxattr(archived_path(place), follow_symlinks=False)
-        return [name for name in names if name.startswith("user.")]
+        with LocalFile.open(archived_path(place)) as source:
+            return users_attributes(source.descriptor)
 
     def plain_closed(self, place: Path) -> None:
         """Note that a plain file may be a finished movie."""
@@ -155,6 +190,7 @@ class MountedMovies:
 
     def stop(self) -> None:
         """Stop the threads and child processes."""
+        self._recording.stop()
         self._ingester.stop()
         with contextlib.suppress(RuntimeError):
             self._pool.shutdown(wait=False, cancel_futures=True)

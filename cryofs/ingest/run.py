@@ -3,27 +3,39 @@
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
-from typing import Protocol
 
 from cryofs.archive.changing import changing
 from cryofs.archive.progress import as_cryofs_error
 from cryofs.archive.recovery import recover_folder
-from cryofs.errors import ArchiveError, ChangedError, CryofsError, FormatError, FullDiskError, NotSmallerError
+from cryofs.errors import (
+    ArchiveError,
+    ChangedError,
+    CryofsError,
+    FormatError,
+    FullDiskError,
+    NoReferenceError,
+    NotSmallerError,
+)
+from cryofs.execution.executor import results
 from cryofs.execution.messages import Done, Failed, Progress
+from cryofs.execution.threads import InTurn
 from cryofs.formats.archive_names import archived_name, archived_path, has_archived_form
 from cryofs.gain.references import References
-from cryofs.ingest.draft import DraftOptions, NoReferenceError, Ready
+from cryofs.ingest.draft import DraftOptions, Ready
 from cryofs.ingest.drafts import Drafts
-from cryofs.ingest.finished import Verdict, judge
+from cryofs.ingest.finished import Judged, Verdict, judge
+from cryofs.ingest.gain_wait import GainWait
 from cryofs.ingest.hidden import review
+from cryofs.ingest.make_references import Answer, MakeReferences, Patience, Request
 from cryofs.ingest.publish import publish
+from cryofs.ingest.record_attributes import record_changed
+from cryofs.ingest.summary import Listener, Summary
 from cryofs.ingest.twin import remove_equal
-from cryofs.movies.gain_library import GainLibrary
 from cryofs.storage.archive_lock import Activity
 from cryofs.storage.checksum_lists import ListReader, set_seen
 from cryofs.storage.file_state import FileState, state_of
@@ -36,8 +48,6 @@ from cryofs.system.mount_table import may_be_remote
 
 # How often an archive is searched for finished movies with `follow`.
 _SEARCH_SECONDS = 5.0
-
-_States = tuple[tuple[Path, FileState], ...]
 
 
 @dataclass(frozen=True)
@@ -66,53 +76,6 @@ class IngestOptions:
     follow: bool = False
     jobs: int = 1
     break_lock: bool = False
-
-
-@dataclass
-class Summary:
-    """Figures of a run; sizes in bytes include ingested movies only.
-
-    Attributes
-    ----------
-    ingested : int
-        Movies that an archived movie replaced.
-    waiting : int
-        Movies that are not finished, are in use, or need a gain reference, at the end of the run.
-    kept_plain : int
-        Files with the name of a movie that stay as they are.
-    failed : int
-        Files that could not be ingested.
-    hidden : int
-        Originals that stay hidden for a day, because a program may have them open.
-    """
-
-    ingested: int = 0
-    waiting: int = 0
-    kept_plain: int = 0
-    failed: int = 0
-    hidden: int = 0
-    original_bytes: int = 0
-    stored_bytes: int = 0
-    seconds: float = 0.0
-
-
-class Listener(Protocol):
-    """Interface that receives the progress of a run."""
-
-    def begin(self, movies: int, frames: int) -> None:
-        """Begin to archive movies, with the total numbers of movies and frames of one search."""
-
-    def frames(self, count: int) -> None:
-        """Add a number of finished frames; negative if frames are processed again."""
-
-    def movie_done(self, name: Path, original_bytes: int, stored_bytes: int) -> None:
-        """Report an ingested movie with its sizes."""
-
-    def note(self, text: str) -> None:
-        """Report a message that is not an error."""
-
-    def failed(self, error: Exception) -> None:
-        """Report a file that could not be ingested."""
 
 
 class _StoppedError(BaseException):
@@ -148,9 +111,7 @@ class _Run:
         self._failed: dict[Path, FileState] = {}
         self._noted: set[str] = set()
         self._lists = ListReader()
-        # movies that no gain reference fits, which are not tried again before they or the references change
-        self._unfitted: dict[Path, tuple[FileState, _States]] = {}
-        self._references: dict[Path, _States] = {}
+        self._gain = GainWait(archive, self._make_references, listener.note)
 
     def run(self) -> Summary:
         started = time.monotonic()
@@ -158,8 +119,11 @@ class _Run:
             raise ArchiveError(f"{self._archive}: not a folder; pass the folder of an archive")
         with changing(self._archive, Activity.INGEST, self._listener.note, break_lock=self._options.break_lock):
             if self._options.gain_file is not None:
-                References(self._archive).import_file(self._options.gain_file)
+                references = References(self._archive)
+                references.import_file(self._options.gain_file)
+                references.record_checksums()
             try:
+                record_changed(self._archive, self._listener.note, self._check_stop)
                 self._search()
                 while self._options.follow and not self._stop.wait(min(_SEARCH_SECONDS, self._options.settle or 1)):
                     self._search()
@@ -170,16 +134,33 @@ class _Run:
         return self._summary
 
     def _search(self) -> None:
-        """Find finished movies, and ingest them."""
+        """Find finished movies, and ingest them; then those that a new gain reference fits."""
         summary = self._summary
         summary.waiting = summary.kept_plain = summary.hidden = 0
-        self._references.clear()
-        ready: list[Path] = []
-        frames = total = 0
-        for path in self._candidates():
+        ready = self._finished(self._candidates())
+        while True:
+            if ready:
+                self._listener.begin(len(ready), sum(one.frames for one in ready.values()))
+                self._ingest(list(ready), sum(one.bytes for one in ready.values()))
+            if not self._options.follow:
+                # no further movies will come
+                self._gain.settle_now()
+            released = self._gain.update()
+            if not (ready := self._finished(released)):
+                break
+        summary.waiting += len(self._gain)
+        for plain in self._gain:
+            self._note_once(f"{plain}: waits (no gain reference of the archive fits)")
+
+    def _finished(self, paths: Iterable[Path]) -> dict[Path, Judged]:
+        """Return the finished movies among some files, and count or keep the others."""
+        summary = self._summary
+        ready = {}
+        for path in paths:
             self._check_stop()
             try:
                 judged = judge(path, self._lists, self._options.settle)
+                is_held = judged.verdict is Verdict.READY and self._gain.holds(path, state_of(path.lstat()))
             except FileNotFoundError:
                 continue
             except (CryofsError, OSError) as error:
@@ -190,18 +171,13 @@ class _Run:
                     summary.waiting += 1
                 case Verdict.KEPT:
                     summary.kept_plain += 1
-                case _ if self._has_failed(path) or self._is_twin(path):
+                case _ if is_held or self._has_failed(path) or self._is_twin(path):
                     pass
-                case Verdict.READY if self._unfitted.get(path) == self._fit_state(path):
-                    summary.waiting += 1
                 case Verdict.KEEP:
                     self._keep(path, judged.reason)
                 case Verdict.READY:
-                    ready.append(path)
-                    frames, total = frames + judged.frames, total + judged.bytes
-        if ready:
-            self._listener.begin(len(ready), frames)
-            self._ingest(ready, total)
+                    ready[path] = judged
+        return ready
 
     def _candidates(self) -> Iterator[Path]:
         """Yield the files of the archive with names of movies; look after hidden files on the way."""
@@ -238,7 +214,7 @@ class _Run:
         return True
 
     def _ingest(self, ready: list[Path], total: int) -> None:
-        drafts = Drafts(self._archive, self._options.draft, self._options.jobs)
+        drafts = Drafts(self._archive, self._options.draft, self._options.jobs, self._gain.without_gain())
         left = set(ready)
         with contextlib.closing(drafts.make(ready, total, self._progress)) as outcomes:
             for plain, outcome in outcomes:
@@ -250,11 +226,8 @@ class _Run:
                         self._summary.waiting += len(left)
                         self._fail(plain, FullDiskError(f"{plain}: not archived ({error}); free some space"))
                         return
-                    case Failed(NoReferenceError() as error):
-                        self._summary.waiting += 1
-                        self._note_once(str(error))
-                        if (state := self._fit_state(plain)) is not None:
-                            self._unfitted[plain] = state
+                    case Failed(NoReferenceError()):
+                        self._wait_for_gain(plain)
                     case Failed(ChangedError()):
                         self._summary.waiting += 1
                     case Failed(NotSmallerError() | FormatError() as error):
@@ -263,16 +236,16 @@ class _Run:
                         self._fail(plain, as_cryofs_error(error, plain))
                 self._check_stop()
 
-    def _fit_state(self, plain: Path) -> tuple[FileState, _States] | None:
-        """Return the states of a movie and of the gain references for it, None if the movie is gone."""
-        folder = plain.parent
+    def _wait_for_gain(self, plain: Path) -> None:
         try:
-            if folder not in self._references:
-                paths = GainLibrary(self._archive).paths(folder)
-                self._references[folder] = tuple((path, state_of(path.stat())) for path in paths)
-            return state_of(plain.lstat()), self._references[folder]
-        except OSError:
-            return None
+            self._gain.add(plain)
+        except (CryofsError, OSError) as error:
+            self._fail(plain, as_cryofs_error(error, plain))
+
+    def _make_references(self, request: Request, patience: Patience) -> Answer:
+        make = MakeReferences(self._archive, self._options.jobs, patience)
+        (answer,) = results(InTurn().run(make, [request], lambda _: self._check_stop()))
+        return answer
 
     def _publish(self, made: Ready) -> None:
         summary = self._summary
@@ -292,6 +265,7 @@ class _Run:
                 return
             summary.ingested += 1
             self._failed.pop(made.plain, None)
+            self._gain.remove(made.plain)
             summary.hidden += ended is Ended.KEPT
             summary.original_bytes += made.state.size
             summary.stored_bytes += made.stored_bytes
@@ -307,6 +281,7 @@ class _Run:
         except (CryofsError, OSError) as error:
             self._fail(plain, as_cryofs_error(error, plain))
         else:
+            self._gain.remove(plain)
             self._summary.kept_plain += 1
             self._listener.note(f"{plain}: kept plain ({reason.removeprefix(f'{plain}: ').partition('; ')[0]})")
 

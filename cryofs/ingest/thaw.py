@@ -24,10 +24,9 @@ from cryofs.storage import changes
 from cryofs.storage.atomic_file import Draft, draft, regular_file, sync_folder
 from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.checksum_lists import recorded, replacing, update
+from cryofs.storage.extended_attributes import users_attributes
 from cryofs.storage.file_copy import copy_owner
 from cryofs.storage.steps import Users, replace_twin
-
-_USER = "user."
 
 
 @contextmanager
@@ -152,8 +151,7 @@ def _copy_attributes(movie: ArchivedMovie, made: Draft, *, empty: bool) -> None:
 def _copy_owner(source: int, target: int, mode: int) -> None:
     """Give a draft a mode, and the owner and attributes of a stored file."""
     copy_owner(os.fstat(source), target)
-    for name in os.listxattr(source):
-        if name.startswith(_USER):
-            changes.disk.set_attribute(target, name, os.getxattr(source, name))
+    for name in users_attributes(source):
+        changes.disk.set_attribute(target, name, os.getxattr(source, name))
     # after the owner, because a change of owner clears bits
     changes.disk.set_mode(target, mode)

@@ -11,7 +11,7 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -26,6 +26,7 @@ class Why(Enum):
     """What a movie waits for."""
 
     SETTLING = "settling"
+    GAIN = "gain"
     OPEN = "open"
     UNFINISHED = "unfinished"
     RETRY = "retry"
@@ -242,13 +243,14 @@ class WaitingMovies:
             if (movie := self._movies.get(place)) is not None and movie.why is Why.INGESTING:
                 self._set(place, None)
 
-    def wake(self, why: Why) -> None:
-        """Look at once at all movies that wait for this."""
+    def wake(self, why: Why, places: Iterable[Path] | None = None, seconds: float = 0.0) -> None:
+        """Look at all movies that wait for this, or at some of them, at once or after some seconds."""
         with self._changed:
-            now = time.monotonic()
-            for place, movie in list(self._movies.items()):
-                if movie.why is why:
-                    self._set(place, replace(movie, due=now))
+            due = time.monotonic() + seconds
+            for place in list(self._movies) if places is None else places:
+                movie = self._movies.get(place)
+                if movie is not None and movie.why is why:
+                    self._set(place, replace(movie, due=due))
             self._changed.notify_all()
 
     def search_again(self, seconds: float) -> None:

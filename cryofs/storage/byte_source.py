@@ -7,6 +7,7 @@ have no file position, so threads may share them.
 
 import contextlib
 import copy
+import errno
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
@@ -20,6 +21,9 @@ from numpy.typing import NDArray
 from cryofs.errors import ChangedError, DamagedError
 from cryofs.storage.file_state import FileState, is_open_still, state_of
 from cryofs.storage.followed_content import FollowedContent
+
+# There is no attribute of this name, or the file system has none at all.
+_NO_ATTRIBUTE = (errno.ENODATA, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 
 
 class ByteSource(ABC):
@@ -54,6 +58,10 @@ class ByteSource(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release the resources of the source."""
+
+    def attribute(self, name: str) -> bytes | None:
+        """Return an extended attribute of the file of these bytes, None if there is none, or no such file."""
+        return None
 
     def announce(self, size: int, offset: int) -> None:
         """Let the storage begin to read bytes that will probably be needed; the offset may be outside the file."""
@@ -112,6 +120,7 @@ class LocalFile(ByteSource):
     # System calls, as attributes so that tests can replace them to inject faults.
     _pread = staticmethod(os.pread)
     _preadv = staticmethod(os.preadv)
+    _getxattr = staticmethod(os.getxattr)
 
     def __init__(self, descriptor: int, name: str, *, is_owned: bool = True):
         self.descriptor = descriptor
@@ -176,6 +185,15 @@ class LocalFile(ByteSource):
         if count < size and offset + count < os.fstat(self.descriptor).st_size:
             return None
         return memory[:count]
+
+    def attribute(self, name: str) -> bytes | None:
+        """Return an extended attribute of the file, or None if there is none."""
+        try:
+            return self._getxattr(self.descriptor, name)
+        except OSError as error:
+            if error.errno in _NO_ATTRIBUTE:
+                return None
+            raise
 
     def is_unchanged(self) -> bool:
         """Return True if the file has not been written to since it was opened."""

@@ -85,7 +85,7 @@ def _create(path: Path, name: str) -> None:
                 since, seen = time.monotonic(), found
             if found is not None:
                 patience = _PATIENCE if found[2] else _PATIENCE_EMPTY
-                if ownership.has_ended(found[2]) or time.monotonic() - since >= patience:
+                if _has_left(path, found) or time.monotonic() - since >= patience:
                     _break(path, found)
                 else:
                     time.sleep(pause)
@@ -104,6 +104,15 @@ def _is_left(owner: str, found: tuple[int, int, str]) -> bool:
     """Return True if the owner has ended, or was killed before it wrote its name."""
     ended = ownership.has_ended(owner)
     return bool(ended) if owner else not 0 <= time.time() - found[1] / 1e9 < _PATIENCE_EMPTY
+
+
+def _has_left(path: Path, found: tuple[int, int, str]) -> bool:
+    """Return True if the owner of a lock has ended, and left it.
+
+    A thread of this process that releases a lock removes the file first, and ends the use of the name then. Another
+    thread may have the lock by now, so the file is read again.
+    """
+    return ownership.has_ended(found[2]) is True and _state(path) == found
 
 
 def _state(path: Path) -> tuple[int, int, str] | None:

@@ -10,13 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cryofs.storage import changes
+from cryofs.storage.extended_attributes import is_users
 from cryofs.vfs.archive_root import path_in
 from cryofs.vfs.changing import ArchivedMovies, AttributeChange, MountParts
-from cryofs.vfs.name_changes import NameChanges, is_archived, read_only
+from cryofs.vfs.name_changes import NameChanges, check_whole, is_archived, read_only
 from cryofs.vfs.nodes import Node
 from cryofs.vfs.open_files import OpenFile, PlainFile
-
-_USER = "user."
 
 
 class AttributeChanges:
@@ -47,7 +46,7 @@ class AttributeChanges:
 
     def get_extended(self, path: str, name: str) -> bytes:
         """Return an attribute `user.*`; OSError (ENODATA) if there is none of this name."""
-        if name.startswith(_USER):
+        if is_users(name):
             with self._found(path) as (node, place):
                 if node is not None and not node.is_plain:
                     return self._archived.get_extended(place, name)
@@ -65,11 +64,11 @@ class AttributeChanges:
                 return self._archived.list_extended(place)
             with self._parts.root.entry(place) as (folder, entry):
                 names = os.listxattr(path_in(folder, entry), follow_symlinks=False)
-        return [name for name in names if name.startswith(_USER)]
+        return list(filter(is_users, names))
 
     def set_extended(self, path: str, name: str, value: bytes | None, flags: int = 0) -> None:
         """Set an attribute `user.*`, with the flags of setxattr(2), or remove it (None)."""
-        if not name.startswith(_USER):
+        if not is_users(name):
             raise OSError(errno.EOPNOTSUPP, "attribute namespace not supported", path)
         place, parts = self._names.place(path), self._parts
         with parts.names.changing(place):
@@ -100,6 +99,7 @@ class AttributeChanges:
         node = self._parts.tree.lookup(path)
         if not (node.is_plain or is_archived(node, place)):
             raise read_only(path)
+        check_whole(node)
         return node
 
 

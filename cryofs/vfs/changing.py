@@ -10,6 +10,7 @@ name that readers see, `X.mrc`; the stored file is `X.mrc.tif` beside it.
 import errno
 import functools
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -87,6 +88,9 @@ class ArchivedMovies(Protocol):
     def set_attributes(self, place: Path, change: AttributeChange) -> None:
         """Set attributes that readers see of an archived movie from now on. Called with the name locked."""
 
+    def sync(self, place: Path) -> None:
+        """Make the attributes of the archived movie of a name durable, if it has one."""
+
     def set_extended(self, place: Path, name: str, value: bytes | None, flags: int) -> None:
         """Set (`flags` as of setxattr(2)) or remove (None) an attribute `user.*`. Called with the name locked."""
 
@@ -142,6 +146,9 @@ class ReadOnlyMovies:
         """Refuse."""
         raise _read_only(place)
 
+    def sync(self, place: Path) -> None:
+        """Do nothing: attributes do not change."""
+
     def set_extended(self, place: Path, name: str, value: bytes | None, flags: int) -> None:
         """Refuse."""
         raise _read_only(place)
@@ -172,6 +179,27 @@ def _read_only(place: Path) -> OSError:
     return OSError(errno.EROFS, "archived movies cannot be changed through this mount", place.name)
 
 
+class UsersOfStep(Protocol):
+    """Makes the context of a step about a name, which the caller has locked."""
+
+    def __call__(
+        self, place: Path, state: FileState | None, draft: Path | None = None, target: Path | None = None
+    ) -> AbstractContextManager[Users]:
+        """Return a context with the `Users` for `cryofs.storage.steps.replace_twin`.
+
+        They know all users of the file, refuse if it has a writer or another state than `state`, and switch its open
+        handles to the file that the name shows then.
+
+        Parameters
+        ----------
+        state : FileState or None
+            None for an archived movie, whose bytes never change.
+        draft, target : Path or None
+            File that the step gives the name `target`, plain or archived, and that is shown from then on. It keeps the
+            inode number of the file that it replaces.
+        """
+
+
 @dataclass(frozen=True)
 class MountParts:
     """What a mount offers to the code that changes its archived movies.
@@ -187,10 +215,7 @@ class MountParts:
     names : NameLocks
         `names.changing(place)` excludes opens, writers and changes of a name; hold it for the replacement only.
     users : callable
-        `users(place, state)` returns the `Users` of a step for `cryofs.storage.steps.replace_twin`: it knows all users
-        of the file, refuses if the file at `place` has a writer or another state than `state` (None: of an archived
-        movie, whose file never changes), and switches its open handles to the file that has the name afterwards. The
-        caller has locked the name.
+        Returns the context of a step about a name; see `UsersOfStep`.
     room : Room
         Room on the file system of the archive.
     """
@@ -200,7 +225,7 @@ class MountParts:
     tree: Tree
     live: LiveFiles
     names: NameLocks
-    users: Callable[[Path, FileState | None], Users]
+    users: UsersOfStep
     room: Room
 
     @functools.cached_property

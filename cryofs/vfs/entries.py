@@ -28,7 +28,7 @@ from cryofs.vfs.damage import Damage
 from cryofs.vfs.facts import Facts
 from cryofs.vfs.io_executor import IoExecutor
 from cryofs.vfs.links import target_beneath
-from cryofs.vfs.nodes import Node, Shown, Source, made_at, made_of_source
+from cryofs.vfs.nodes import Node, Shown, Source, made_at, made_of_source, plain_node
 from cryofs.vfs.views import View
 
 # Placeholder for an unknown movie size. Not 0, because copy programs may skip empty files and report success; not the
@@ -55,6 +55,19 @@ class Entries:
         self.facts = Facts(root, io, main.options)
         # files listed as movies because storage did not respond
         self._assumed: set[Path] = set()
+
+    def own_inode(self, place: Path, stored: Path, found: os.stat_result) -> int:
+        """Return the inode number of its own that a file has if its place in the main view shows it.
+
+        Parameters
+        ----------
+        stored : Path
+            The place itself for an unchanged file, or the path of the movie that is shown there instead.
+        """
+        if stored == place:
+            return plain_node(self._root, place, found, self._main).attributes.inode
+        provider = _replacing(registry.providers_of(stored.name), self._main.options.enabled)[0]
+        return made_of_source(self._root, place, Source(stored, found), self._main, provider).inode
 
     def appears(self, path: Path, found: os.stat_result, view: View) -> tuple[str, AnyProvider | None] | None:
         """Return the shown name of a stored file and the kind that replaces it, or None if the file is hidden."""

@@ -19,7 +19,7 @@ from cryofs.storage.file_state import FileState
 
 # Version of the tables and of the rules that recognise movies. It is part of the file name: indexes of other versions
 # are not changed.
-_LAYOUT = 5
+_LAYOUT = 6
 _COLUMNS = """(
     kind text, device integer, inode integer, size integer, mtime_ns integer, ctime_ns integer, value blob, sum text,
     primary key (kind, device, inode, size, mtime_ns, ctime_ns)

@@ -98,6 +98,12 @@ class Listing:
         if folder is None or position == 0:
             folder = self._begin()
         self._set_size(position)
+        found = self._tree.inodes.consistent(lambda: [self._as_shown(one) for one in self._found(folder, position)])
+        self._last = [entry.next for entry in found]
+        return found
+
+    def _found(self, folder: Node, position: int) -> list[Entry]:
+        """Return the entries of a group, with the inode numbers of the files themselves."""
         found: list[Entry] = []
         end = _OWN + _EACH * len(self._stored)
         while position < end and not found:
@@ -110,8 +116,15 @@ class Listing:
             position = _OWN + _EACH * (first + len(names))
         if not found:
             found.extend(self._added_entries(folder, position - end, end))
-        self._last = [entry.next for entry in found]
         return found
+
+    def _as_shown(self, entry: Entry) -> Entry:
+        own = entry.attributes.inode
+        number = self._tree.inodes.shown(own)
+        if number == own:
+            return entry
+        node = None if entry.node is None else self._tree.as_shown(entry.node)
+        return entry._replace(node=node, attributes=replace(entry.attributes, inode=number))
 
     def _begin(self) -> Node:
         folder = self._folder = self._tree.lookup(self.path)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from cryofs.vfs.attributes import Attributes
@@ -19,10 +20,17 @@ from cryofs.vfs.open_files import Bytes, OpenFile
 
 
 class _Backing:
-    """What stores the bytes of a file, and how many reads use it; closed after the last read once it was replaced."""
+    """What stores the bytes of a file, and how many reads use it; closed after the last read once it was replaced.
 
-    def __init__(self, file: OpenFile):
+    Attributes
+    ----------
+    found : Attributes or None
+        Attributes of the file when it became the backing; None for the first one, of which each handle knows them.
+    """
+
+    def __init__(self, file: OpenFile, found: Attributes | None = None):
         self.file = file
+        self.found = found
         self.reads = 0
         self.is_retired = False
 
@@ -59,8 +67,10 @@ class LiveFile:
             self._handles += 1
 
     def attributes(self, found: Attributes) -> Attributes:
-        """Return the current attributes; `found` are those at opening."""
+        """Return the current attributes; `found` are those at opening, whose inode number stays."""
         backing = self._begin()
+        if backing.found is not None:
+            found = replace(backing.found, inode=found.inode)
         try:
             return backing.file.attributes(found)
         finally:
@@ -74,10 +84,10 @@ class LiveFile:
         finally:
             self._end(backing)
 
-    def switch(self, file: OpenFile) -> None:
+    def switch(self, file: OpenFile, found: Attributes) -> None:
         """Read from another file with the same bytes from now on; reads under way end in the old one."""
         with self._lock:
-            old, self._backing = self._backing, _Backing(file)
+            old, self._backing = self._backing, _Backing(file, found)
             old.is_retired = True
             is_unused = not old.reads
         if is_unused:

@@ -72,8 +72,7 @@ class NameChanges:
         self._archived, self._forget = archived, forget
         self._umask = os.umask(0o022)
         os.umask(self._umask)
-        self.hidden = HiddenFiles()
-        self.leaving = LeavingNames(self._remove_left)
+        self.hidden, self.leaving = HiddenFiles(), LeavingNames(self._remove_left)
         self._lists, self._new_folders = ListReader(), NewFolders(self._root)
 
     def place(self, path: str) -> Path:
@@ -233,7 +232,7 @@ class NameChanges:
         self._forget(path)
 
     def _remove(self, place: Path, node: Node) -> None:
-        _check_whole(node)
+        check_whole(node)
         if node.is_plain:
             derived = self._derived(place, node)
             self.drop_checksum(place)
@@ -260,7 +259,7 @@ class NameChanges:
         (path, place), (target_path, target) = source, to
         moved, replaced = self._tree.lookup(path), self._tree.found(target_path)
         for node in filter(None, (moved, replaced)):
-            _check_whole(node)
+            check_whole(node)
         if _is_derived(moved, place) or (flags == renaming.EXCHANGE and _is_derived(replaced, target)):
             raise read_only(path)
         if flags == renaming.NO_REPLACE and replaced is not None:
@@ -345,6 +344,7 @@ class NameChanges:
             raise
 
 
-def _check_whole(node: Node) -> None:
+def check_whole(node: Node) -> None:
+    """Raise DamagedError for a name of which neither the plain file nor the archived movie counts."""
     if node.problem is not None:
         raise DamagedError(node.problem)

@@ -20,6 +20,7 @@ from cryofs.vfs.archive_root import Root
 from cryofs.vfs.entries import Entries
 from cryofs.vfs.facts import Facts
 from cryofs.vfs.io_executor import IoExecutor
+from cryofs.vfs.kept_inodes import KeptInodes
 from cryofs.vfs.nodes import Node, made_at, plain_node
 from cryofs.vfs.references import GainReferences
 from cryofs.vfs.removed_names import RemovedNames
@@ -46,6 +47,8 @@ class Tree:
         The main view.
     removed : RemovedNames
         Names of derived files that are hidden, because a program has removed them.
+    inodes : KeptInodes
+        Inode numbers of files that replaced others.
     """
 
     def __init__(self, root: Root, io: IoExecutor, options: ShowOptions):
@@ -54,6 +57,7 @@ class Tree:
         self.main = View("", options)
         self.entries = Entries(root, io, self.main, lambda folder: self._references.nearest(folder))
         self.removed = RemovedNames()
+        self.inodes = KeptInodes()
         self._twins = Twins(root, self.entries)
         self._references = GainReferences(root, io, self.entries.needs_references, self.entries.gain)
 
@@ -63,7 +67,7 @@ class Tree:
         return self.entries.facts
 
     def lookup(self, path: str) -> Node:
-        """Return the node of an absolute path of the mount.
+        """Return the node of an absolute path of the mount, with the inode number that is shown.
 
         Raises
         ------
@@ -74,6 +78,15 @@ class Tree:
         StuckError
             Storage did not respond.
         """
+        return self.inodes.consistent(lambda: self.as_shown(self._lookup(path)))
+
+    def as_shown(self, node: Node) -> Node:
+        """Return a node with the inode number that is shown."""
+        own = node.attributes.inode
+        number = self.inodes.shown(own)
+        return node if number == own else replace(node, attributes=replace(node.attributes, inode=number))
+
+    def _lookup(self, path: str) -> Node:
         view, place = self.view_of(path)
         if not view.stored_files and any(map(is_own_name, self.root.below(place))):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
@@ -110,7 +123,10 @@ class Tree:
         return view, self.root.path / rest
 
     def node(self, place: Path, view: View) -> Node | None:
-        """Return the node of a place, or None; stored files take precedence over derived files beside them."""
+        """Return the node of a place, or None; stored files take precedence over derived files beside them.
+
+        The inode number is that of the file itself; see `as_shown`.
+        """
         if view.stored_files:
             return self._plain(place, view)
         return (

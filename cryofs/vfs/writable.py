@@ -18,8 +18,6 @@ from cryofs.config.settings import Settings
 from cryofs.movies.provider import Provider
 from cryofs.storage import changes
 from cryofs.storage.byte_source import LocalFile
-from cryofs.storage.file_state import FileState
-from cryofs.storage.steps import Users
 from cryofs.system.thread_pools import Pools
 from cryofs.text import first_lines
 from cryofs.vfs.attribute_changes import AttributeChanges, set_open
@@ -32,7 +30,7 @@ from cryofs.vfs.handles import Handle, open_writer, write_all
 from cryofs.vfs.known_pages import KnownPages
 from cryofs.vfs.listing import Listed, Listing
 from cryofs.vfs.live_files import LiveFile, LiveFiles
-from cryofs.vfs.mount_users import MountUsers
+from cryofs.vfs.mount_users import users_of_step
 from cryofs.vfs.name_changes import NameChanges, is_archived, read_only
 from cryofs.vfs.name_locks import NameLocks
 from cryofs.vfs.nodes import Node, plain_node
@@ -68,7 +66,8 @@ class WritableFileSystem(FileSystem):
         self._live = LiveFiles()
         self._locks = NameLocks()
         self._room = Room(self._root.descriptor, settings.reserve, self._live.written)
-        parts = MountParts(self.archive, self._root, self._tree, self._live, self._locks, self._users, self._room)
+        users = functools.partial(users_of_step, self._tree, self._live, self._opener)
+        parts = MountParts(self.archive, self._root, self._tree, self._live, self._locks, users, self._room)
         self.archived: ArchivedMovies = make_archived(parts) if make_archived is not None else ReadOnlyMovies()
         self.names = NameChanges(parts, self.archived, self._forget)
         self.attribute_changes = AttributeChanges(parts, self.archived, self.names)
@@ -213,17 +212,25 @@ class WritableFileSystem(FileSystem):
     def sync(self, handle: int) -> None:
         """Make a file, and its name if it is new, durable."""
         opened = self._written.get(handle)
-        if opened is None:
-            return
-        if opened.writer is None:
-            if isinstance(file := opened.live.file, PlainFile):
-                changes.disk.sync(file.descriptor)
+        if opened is None or opened.writer is None:
+            self._sync_read(self._open[handle][1] if opened is None else opened.live)
         else:
             opened.sync()
+        if opened is None:
+            return
         place = opened.live.place
         if opened.live.has_new_name and place is not None:
             self.names.sync_place(place.parent)
             opened.live.has_new_name = False
+
+    def _sync_read(self, live: OpenFile) -> None:
+        """Make durable what others have changed of a file that is open for reading."""
+        if not isinstance(live, LiveFile):
+            return
+        if isinstance(file := live.file, PlainFile):
+            changes.disk.sync(file.descriptor)
+        elif live.place is not None:
+            self.archived.sync(live.place)
 
     def flush(self, handle: int) -> None:
         """Make what a handle has written durable if closing files does; called at each close of a copy of it."""
@@ -262,7 +269,7 @@ class WritableFileSystem(FileSystem):
     def _create(self, path: str, place: Path, mode: int, caller: Caller) -> int:
         writer = self.names.create(path, mode, caller)
         try:
-            found = plain_node(self._root, place, os.fstat(writer), self._tree.main).attributes
+            node = self._tree.as_shown(plain_node(self._root, place, os.fstat(writer), self._tree.main))
             source = LocalFile(os.dup(writer), self._root.name_of(place))
             live = self._live.opened(place, lambda: PlainFile(source, self._io))
         except BaseException:
@@ -270,7 +277,7 @@ class WritableFileSystem(FileSystem):
             raise
         live.has_new_name = True
         # an empty file is durable only after its name
-        return self._added(Handle(live, found, Pages.DROP, writer, is_dirty=True))
+        return self._added(Handle(live, node.attributes, Pages.DROP, writer, is_dirty=True))
 
     def _open_plain(self, node: Node, place: Path, flags: int, *, is_written: bool) -> int:
         """Open a plain file; its name is locked."""
@@ -336,12 +343,3 @@ class WritableFileSystem(FileSystem):
     def _forget(self, path: str) -> None:
         with self._lock:
             self._pages.forget(path)
-
-    def _users(self, place: Path, state: FileState | None) -> Users:
-        def open_it() -> OpenFile:
-            node = self._tree.node(place, self._tree.main)
-            if node is None:
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), place.name)
-            return self._opener.open(node, must_be_found=False)
-
-        return MountUsers(self._live, place, state, open_it)

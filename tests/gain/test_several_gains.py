@@ -158,6 +158,9 @@ def test_values_without_a_common_gain_are_skipped_and_reported(tmp_path: Path) -
     assert [str(smooth) in error and "without a common gain" in error for error in errors] == [True]
     assert_is(result.reference, 0)
     errors.clear()
+    _, (result,) = run([tmp_path / "a.mrc", smooth], tmp_path / "after", errors=errors)
+    assert ["without a common gain" in error for error in errors] == [True]
+    errors.clear()
     with pytest.raises(GainError, match="no gain-normalised movie"):
         run([smooth], tmp_path / "other", errors=errors)
 

@@ -42,8 +42,8 @@ def archive_now(files: WritableFileSystem, name: str) -> None:
     parts = files.attribute_changes._parts
     place = parts.root.path / name
     made = MakeDrafts(parts.root.path, DraftOptions(least_saving=-1))(place, lambda _: None)
-    with parts.names.changing(place):
-        publish(made, parts.users(place, made.state))
+    with parts.names.changing(place), parts.users(place, made.state, made.draft, made.target) as users:
+        publish(made, users)
 
 
 class KilledError(BaseException):

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from benchmarks.simulate import header
-from cryofs.ingest.run import IngestOptions, Summary, ingest
+from cryofs.ingest.run import IngestOptions, ingest
+from cryofs.ingest.summary import Summary
 
 AT_ONCE = IngestOptions(settle=0, jobs=2)
 

@@ -4,8 +4,10 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from benchmarks.simulate import header
 from cryofs.ingest.draft import DraftOptions
 from cryofs.ingest.run import IngestOptions
 from cryofs.movies.archived import ArchivedMovie
@@ -60,18 +62,45 @@ def test_a_movie_that_is_open_waits(tmp_path: Path) -> None:
     assert figures(ingested(tmp_path)[0]) == (1, 0, 0, 0)
 
 
-def test_a_gain_normalised_movie_waits_for_its_reference(tmp_path: Path) -> None:
+def test_the_gain_is_estimated_from_the_movies_that_are_there(tmp_path: Path) -> None:
+    folder = tmp_path / "session"
+    data = {f"{seed}.mrc": simulated(folder / f"{seed}.mrc", 3, seed=seed).read_bytes() for seed in range(2)}
+    summary, listener = ingested(folder)
+    assert figures(summary) == (2, 0, 0, 0)
+    (note,) = listener.notes
+    assert note.startswith("gain-reference.mrc: gain estimated from 2 movies, 6 frames (requested): ")
+    restored(folder, tmp_path / "back")
+    assert {name: (tmp_path / "back" / name).read_bytes() for name in data} == data
+    assert_verified(folder, 2, all_have_checksums=True)
+    assert not (folder / ".cryofs-gain").exists()
+    # a later movie with this gain is ingested at once
+    simulated(folder / "later.mrc", 3, seed=5)
+    summary, listener = ingested(folder)
+    assert (figures(summary), listener.notes) == ((1, 0, 0, 0), [])
+
+
+def test_a_given_reference(tmp_path: Path) -> None:
     simulated(tmp_path / "other" / "a.mrc", 12)
     archive(tmp_path / "other", tmp_path / "archive of others")
     folder = tmp_path / "session"
     data = simulated(folder / "b.mrc", 3, seed=5).read_bytes()
-    summary, listener = ingested(folder)
-    assert figures(summary) == (0, 1, 0, 0)
-    assert "no gain reference of the archive fits" in listener.notes[0]
     given = tmp_path / "archive of others" / "gain-reference.mrc"
     assert figures(ingested(folder, IngestOptions(gain_file=given, settle=0))[0]) == (1, 0, 0, 0)
+    assert (folder / "gain-reference.mrc").read_bytes() == given.read_bytes()
     assert (restored(folder, tmp_path / "back") / "b.mrc").read_bytes() == data
     assert_verified(folder, 1)
+
+
+def test_values_without_a_common_gain_are_stored_as_they_are(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    smooth = rng.normal(size=(6, 60, 50)).astype("<f4").tobytes()
+    for name, values in (("random", rng.bytes(len(smooth))), ("smooth", smooth)):
+        (tmp_path / f"{name}.mrc").write_bytes(header((6, 60, 50), 2) + values)
+    summary, _ = ingested(tmp_path)
+    # random bits do not get smaller
+    assert figures(summary) == (1, 0, 1, 0)
+    assert names(tmp_path) == ["random.mrc", "smooth.mrc.tif"]
+    assert_verified(tmp_path, 1)
 
 
 def test_a_reference_that_a_user_wrote_is_copied_to_the_name_of_its_content(tmp_path: Path) -> None:

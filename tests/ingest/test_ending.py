@@ -11,7 +11,7 @@ import pytest
 from cryofs.errors import ChangedError
 from cryofs.execution.messages import Done
 from cryofs.ingest import children, in_background
-from cryofs.ingest.draft import MakeDrafts
+from cryofs.ingest.draft import Ready
 from cryofs.vfs import leaving_names
 from tests.ingest.mounts import archive_now, writable
 from tests.support import wait_for, written_movie
@@ -59,12 +59,12 @@ def test_no_step_begins_after_the_end(tmp_path: Path, monkeypatch: pytest.Monkey
             def __init__(self, count: int):
                 pass
 
-            def run(self, make: children.NiceDrafts, tasks: Iterator[Path], *_: object) -> Iterator[Any]:
-                drafts, plain = MakeDrafts(make.make.archive, make.make.options), next(tasks)
-                yield plain, Done(drafts(plain, lambda _: None))
+            def run(self, make: children.Nice[Path, Ready], tasks: Iterator[Path], *_: object) -> Iterator[Any]:
+                plain = next(tasks)
+                yield plain, Done(make.perform(plain, lambda _: None))
 
         monkeypatch.setattr(children, "Processes", Ended)
-        ((_, error),) = made.archive(iter([parts.root.path / "X.mrc"]), lambda: None)
+        ((_, error),) = made.archive(iter([parts.root.path / "X.mrc"]), frozenset(), lambda: None)
         assert isinstance(error, ChangedError)
         assert [path.name for path in (tmp_path / "archive").iterdir()] == [plain.name]
         archive_now(files, "X.mrc")

@@ -16,6 +16,7 @@ from cryofs.errors import CryofsError
 from cryofs.storage import changes
 from cryofs.storage.checksum_lists import LIST_NAME
 from cryofs.system.renaming import EXCHANGE
+from cryofs.vfs.changing import AttributeChange
 from cryofs.vfs.writable import WritableFileSystem
 from tests.failing_disk import FailingDisk
 from tests.ingest.mounts import CALLER, Change, archive_now, shown, writable
@@ -49,11 +50,16 @@ def ingest(files: WritableFileSystem) -> None:
     archive_now(files, "a.mrc")
 
 
+def set_mode(files: WritableFileSystem) -> None:
+    files.set_attributes("/a.mrc", AttributeChange(mode=0o640, mtime_ns=5), None)
+
+
 PLAIN, ARCHIVED = "plain", "archived"
 # what changes, the forms of both names before (None: absent), and the sources of the names afterwards
 CASES: dict[str, tuple[Change, tuple[str | None, str | None], dict[str, str]]] = {
     "thaw": (thaw, (ARCHIVED, None), {"a.mrc": "a.mrc"}),
     "ingest": (ingest, (PLAIN, None), {"a.mrc": "a.mrc"}),
+    "set mode": (set_mode, (ARCHIVED, None), {"a.mrc": "a.mrc"}),
     "remove archived": (remove, (ARCHIVED, None), {}),
     "remove plain": (remove, (PLAIN, None), {}),
     "to another kind": (to_other_kind, (ARCHIVED, None), {"a.bak": "a.mrc"}),

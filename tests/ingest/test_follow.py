@@ -6,13 +6,17 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from benchmarks.simulate import Detector
 from cryofs.errors import ArchiveError
 from cryofs.ingest import hidden
 from cryofs.ingest.run import IngestOptions, _Run
+from cryofs.movies.mrc import MrcMovie
 from tests.ingest.runs import Listener, figures, following, ingested, noise, remote
 from tests.support import archive, assert_verified, names, restored, simulated, wait_for, written_movie
 
@@ -107,11 +111,43 @@ def test_a_waiting_movie_is_tried_again_when_a_reference_arrives(
     monkeypatch.setattr(_Run, "_search", counted)
     with following(folder, listener):
         wait_for(lambda: len(searches) > 5)
-        # it was tried once
+        # it was tried once, and waits for further movies
         assert (listener.expected, listener.done) == (3, [])
         shutil.copy(tmp_path / "archive of others" / "gain-reference.mrc", folder)
         wait_for(lambda: listener.done)
     assert_verified(folder, 1)
+
+
+def test_a_gain_is_estimated_as_movies_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cryofs.ingest.run._SEARCH_SECONDS", 0.02)
+    stacks: list[str] = []
+    stack = MrcMovie.stack
+
+    def counted(movie: MrcMovie, *rows: Any) -> Any:
+        stacks.append(movie.path.name)
+        return stack(movie, *rows)
+
+    monkeypatch.setattr(MrcMovie, "stack", counted)
+    detector = Detector.make((64, 60), defects=4)
+    folder, listener = tmp_path / "session", Listener()
+    folder.mkdir()
+    data = {}
+    with following(folder, listener):
+        for seed in range(8):
+            path = simulated(tmp_path / f"{seed}.mrc", 6, seed=seed, detector=detector)
+            data[path.name] = path.read_bytes()
+            path.rename(folder / path.name)
+            wait_for(lambda: listener.done or any(f"{seed}.mrc: waits" in note for note in listener.notes))  # noqa: B023
+            if listener.done:
+                break
+            assert (folder / path.name).read_bytes() == data[path.name]
+        wait_for(lambda: len(listener.done) == len(data))
+    assert 3 <= len(data) < 8
+    # two bands of rows of each movie until the estimate settled, once
+    assert set(Counter(stacks).values()) == {2}
+    assert names(folder) == [*(f"{name}.tif" for name in sorted(data)), "gain-reference.mrc"]
+    restored(folder, tmp_path / "back")
+    assert {name: (tmp_path / "back" / name).read_bytes() for name in data} == data
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -133,11 +169,11 @@ def test_a_signal_ends_a_run_that_follows(tmp_path: Path, number: signal.Signals
 def test_drafts_of_several_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cryofs.ingest.drafts._WORTH_PROCESSES", 0)
     originals = {f"{seed}.mrc": written_movie(tmp_path / "a" / f"{seed}.mrc", seed).read_bytes() for seed in range(4)}
-    simulated(tmp_path / "a" / "float.mrc", 3)
+    originals["float.mrc"] = simulated(tmp_path / "a" / "float.mrc", 3).read_bytes()
     noise(tmp_path / "a" / "noise.mrc")
     summary, listener = ingested(tmp_path / "a")
-    assert (figures(summary), listener.errors) == ((4, 1, 1, 0), [])
-    assert listener.counted >= 12
+    assert (figures(summary), listener.errors) == ((5, 0, 1, 0), [])
+    assert listener.counted >= 15
     restored(tmp_path / "a", tmp_path / "back")
     assert {name: (tmp_path / "back" / name).read_bytes() for name in originals} == originals
     assert sorted(path.name for path in (tmp_path / "a").iterdir() if "draft" in path.name) == []

@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks.simulate import header
 from cryofs.archive.recovery import recover
-from cryofs.errors import ArchiveError, ChangedError, NotSmallerError
-from cryofs.ingest.draft import DraftOptions, MakeDrafts, NoReferenceError, Ready
+from cryofs.errors import ArchiveError, ChangedError, NoReferenceError, NotSmallerError
+from cryofs.ingest.draft import DraftOptions, MakeDrafts, Ready
 from cryofs.ingest.publish import publish
 from cryofs.storage.atomic_file import OWN_PREFIX
 from cryofs.storage.leases import LeaseUsers, is_held

@@ -84,6 +84,17 @@ def tree(folder: Path, *, folder_times: bool = True) -> dict[str, tuple[Any, ...
     return found
 
 
+def inodes(folder: Path) -> dict[str, int]:
+    """Return the inode number of each name in a folder and its subfolders, which its entry has too."""
+    found = {}
+    for above, _, _ in os.walk(folder):
+        with os.scandir(above) as entries:
+            for entry in entries:
+                inode = found[os.path.relpath(entry.path, folder)] = entry.stat(follow_symlinks=False).st_ino
+                assert entry.inode() == inode
+    return found
+
+
 class Writing(RuleBasedStateMachine):
     mount: Path
     plain: Path
@@ -96,6 +107,8 @@ class Writing(RuleBasedStateMachine):
         plain = Path(tempfile.mkdtemp(dir=self.plain))
         self.both = Both(shown, plain)
         self.open: set[tuple[int, int]] = set()
+        # inode numbers of the mount, by those of the plain folder
+        self.inodes: dict[int, int] = {}
 
     @rule(
         target=handles,
@@ -194,6 +207,18 @@ class Writing(RuleBasedStateMachine):
         for pair in self.open:
             self.each(pair, lambda file: (os.fstat(file).st_size, os.fstat(file).st_mode, os.fstat(file).st_nlink))
             self.each(pair, lambda file: os.pread(file, 3 * LARGEST, 0))
+        self.has_the_same_inodes()
+
+    def has_the_same_inodes(self) -> None:
+        """Names and handles share an inode number where they do in the plain folder, and keep it as long."""
+        shown, plain = map(inodes, self.both.places)
+        pairs = [(plain[path], shown[path]) for path in plain]
+        pairs += [(os.fstat(file).st_ino, os.fstat(other).st_ino) for other, file in self.open]
+        found = dict(pairs)
+        assert len(set(pairs)) == len(found) == len(set(found.values())), pairs
+        for inode, number in found.items():
+            assert self.inodes.get(inode, number) == number
+        self.inodes = found
 
     def each(self, pair: tuple[Any, Any], call: Callable[[int], Any]) -> None:
         if pair in self.open:
