@@ -1,7 +1,7 @@
 """A mount that archives movies as soon as they are written, beside a plain folder in which the same is done."""
 
 import contextlib
-import stat
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -88,10 +88,14 @@ def facts(folder: Path) -> dict[str, tuple[object, ...]]:
     return {name: one for name, one in tree(folder, folder_times=False).items() if ".git" not in Path(name).parts}
 
 
-def folder_times(folder: Path) -> dict[str, object]:
-    """Return the times of folders that a program has set."""
-    folders = {name: found for name, found in tree(folder).items() if stat.S_ISDIR(found[0])}
-    return {name: found[3] for name, found in folders.items() if not (".git" in name or is_own_name(name))}
+def folder_times(folder: Path) -> dict[str, int]:
+    """Return the times of folders in a folder that a program has set, 0 for those of other folders."""
+    found = {}
+    for place, below, _ in os.walk(folder):
+        below[:] = [name for name in below if not (name == ".git" or is_own_name(name))]
+        mtime = Path(place).stat().st_mtime_ns
+        found[os.path.relpath(place, folder)] = mtime if mtime < 10**15 else 0
+    return found
 
 
 def output(script: str, folder: Path, environment: dict[str, str]) -> str:
