@@ -1,7 +1,7 @@
 """Complete the step of a name that an error left in the journal of a writable mount.
 
-A recovery (`cryofs.archive.recovery`) does the same for a killed command. A mount that keeps running must not wait for it:
-as soon as a program writes into the file that counts, the line of the journal no longer describes that file.
+A recovery (`cryofs.archive.recovery`) does the same for a killed command. A mount that keeps running must not wait for
+it: as soon as a program writes into the file that counts, the line of the journal no longer describes that file.
 """
 
 from pathlib import Path

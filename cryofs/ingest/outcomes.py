@@ -15,7 +15,7 @@ from cryofs.storage.file_state import FileState, state_of
 from cryofs.text import MOST_LINES, first_lines, printable
 
 # Reasons whose movies are listed by name, because they need attention.
-_NAMED = (Why.UNFINISHED, Why.RETRY, Why.ROOM)
+_NAMED = (Why.UNFINISHED, Why.RETRY, Why.ROOM, Why.GAIN)
 
 
 class Outcomes:
