@@ -161,7 +161,7 @@ def _changed(path: Path) -> float:
 
 
 def _is_stale(draft: Path) -> bool:
-    """Return True if no run uses a draft any more."""
+    """Return True if no run uses a draft."""
     try:
         return is_stale(draft)
     except OSError:

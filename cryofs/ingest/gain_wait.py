@@ -146,7 +146,7 @@ class GainWait:
         return max(min(moments), self._not_before) - time.time() if moments else None
 
     def update(self) -> list[Path]:
-        """Make the references that are due; return the movies to archive now, which do not wait any more."""
+        """Make the references that are due; return the movies to archive now, which no longer wait."""
         self._forget_missing()
         released = self._with_new_references()
         if self.is_due:

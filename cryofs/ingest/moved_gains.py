@@ -1,7 +1,7 @@
 """Keep the gain references of archived movies findable when the movies, or the folders in which they are, are renamed.
 
-References are searched from the folder of a movie upwards. One that would not be found any more is copied to the root
-of the archive first, under the name of its content.
+References are searched from the folder of a movie upwards. One that would no longer be found is first copied to the
+root of the archive, under the name of its content.
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
 """Modification times of folders, which change only when a program changes the folder.
 
 While cryofs archives a movie, or makes it plain again, it creates, renames and removes files of its own. Afterwards the
-folder gets the time back that the last change by a program gave it. Where the two coincide, the later time stays.
+time of the last change by a program is restored. If both happen at the same moment, the later time stays.
 
 Threads: safe to call from any thread; the lock guards the table.
 """
@@ -25,9 +25,9 @@ class _Work:
     Attributes
     ----------
     count : int
-        How many pieces of work are under way.
+        Number of pieces of work in progress.
     changes : int
-        How often programs have begun or ended a change of the folder meanwhile.
+        Number of begun and ended changes of the folder by programs since then.
     inode : int
         The folder, because another may get its name.
     mtime_ns : int or None

@@ -78,5 +78,5 @@ def test_read_only_mounts_need_no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_mount_that_archives_no_more_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(MountError, match=r"archives no more movies .* cryofs ingest /a"):
+    with pytest.raises(MountError, match=r"archiving has ended .* cryofs ingest /a"):
         waited(monkeypatch, figures(settling=1, alive=False))
