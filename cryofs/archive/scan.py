@@ -48,7 +48,7 @@ def collect(
         if own := next((part for part in item.target.parts if is_own_name(part)), None):
             # skipped, because the archive has its own checksum lists
             if own != LIST_NAME:
-                text = f"{item.source}: name reserved for cryofs ({own}); rename the file, or mount SOURCE if it is an archive"
+                text = f"{item.source}: reserved name ({own}); rename the file, or mount SOURCE if it is an archive"
                 problems.append(Problem(item.source, ArchiveError(text)))
             continue
         if render_eer:
