@@ -23,7 +23,8 @@ $(BENCH_READY): $(READY)
 
 # Install missing packages if possible; otherwise tests that need them are skipped with a reason.
 system: PACKAGES = fusermount3:fuse3 tiffinfo:libtiff-tools relion_convert_to_tiff:relion chromium:chromium \
-	systemd-analyze:systemd getfattr:attr curl:curl rsync:rsync mpirun:openmpi-bin bzip2:bzip2 xz:xz-utils zstd:zstd locale-gen:locales
+	systemd-analyze:systemd getfattr:attr curl:curl rsync:rsync mpirun:openmpi-bin bzip2:bzip2 xz:xz-utils zstd:zstd locale-gen:locales \
+	git:git smbd:samba smbclient:smbclient
 torture-system: PACKAGES = stress-ng:stress-ng fio:fio dbench:dbench bonnie++:bonnie++
 bench-system: PACKAGES = mpirun:openmpi-bin pzstd:zstd mksquashfs:squashfs-tools squashfuse:squashfuse
 system bench-system torture-system:

@@ -7,23 +7,22 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cryofs.archive.own_references import is_own_reference
 from cryofs.archive.progress import Begin, OnFile, OnFrame, report_errors, report_failure
 from cryofs.archive.restore import Extracted, Restorer
 from cryofs.archive.scan import Job, Kind, collect_archived, is_below
 from cryofs.archive.shown import restored_name
 from cryofs.archive.verify import Checked
-from cryofs.errors import ArchiveError, CryofsError
+from cryofs.errors import ArchiveError
 from cryofs.execution.executor import Report
 from cryofs.execution.messages import Done, Failed
 from cryofs.execution.parts import WHOLE, Part
 from cryofs.execution.threads import InTurn
 from cryofs.formats.archive_names import is_reference_name
-from cryofs.movies.gain_library import GainLibrary, is_estimated
+from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.provider import Stored
 from cryofs.movies.registry import identify
 from cryofs.storage import atomic_file, changes, folders
-from cryofs.storage.byte_source import LocalFile
-from cryofs.storage.checksums import file_sha256
 
 
 @dataclass(frozen=True)
@@ -34,15 +33,12 @@ class _Item:
     ----------
     frames : int or None
         Number of frames of an archived movie; None for other files.
-    is_tiff : bool
-        True for a TIFF movie of another program.
     gain : str or None
         SHA-256 of the gain reference of an archived movie; None for movies without one and for other files.
     """
 
     job: Job
     frames: int | None = None
-    is_tiff: bool = False
     gain: str | None = None
 
 
@@ -148,34 +144,23 @@ def _items(paths: Iterable[Path], checked: Checked, on_file: OnFile) -> list[_It
             if what.error is not None and not what.is_foreign:
                 raise what.error
             if what.record is None:
-                items.append(_Item(job, is_tiff=what.is_foreign))
+                items.append(_Item(job))
             else:
                 target = job.target.with_name(restored_name(job.target.name, what.record))
                 gain = what.record.gain.sha256 if what.record.gain else None
-                is_tiff = what.record.adopted is not None
-                items.append(_Item(replace(job, target=target), what.record.shape[0], is_tiff, gain))
+                items.append(_Item(replace(job, target=target), what.record.shape[0], gain))
     return items
 
 
 def _needed(items: list[_Item]) -> list[_Item]:
-    """Return all items except the gain references that cryofs estimated or stored for its own movies."""
-    has_tiff = any(item.is_tiff for item in items)
+    """Return all items except the gain references of cryofs."""
     own = {item.gain for item in items}
 
     def is_left_out(item: _Item) -> bool:
         is_reference = item.job.kind is Kind.FILE and is_reference_name(item.job.source.name)
-        return is_reference and not (has_tiff and _came_with_movies(item.job.source, own))
+        return is_reference and is_own_reference(item.job.source, own.__contains__)
 
     return [item for item in items if not is_left_out(item)]
-
-
-def _came_with_movies(reference: Path, own: set[str | None]) -> bool:
-    """Return True unless cryofs estimated a gain reference, or stored it for its own movies."""
-    try:
-        with LocalFile.open(reference) as source:
-            return not is_estimated(source) and file_sha256(source) not in own
-    except (CryofsError, OSError):
-        return True  # kept, so that restoring it reports the error
 
 
 def _beside_archived(items: list[_Item], folder: Path, checked: Checked, on_file: OnFile) -> list[_Item]:

@@ -13,15 +13,14 @@ from enum import Enum
 from pathlib import Path
 
 from cryofs.archive.identify import held_movie
+from cryofs.archive.own_references import is_needed_below, is_own_reference
 from cryofs.archive.twins import counting
 from cryofs.config.settings import FILE_NAME
 from cryofs.errors import CryofsError
 from cryofs.formats.archive_names import is_own_name, is_reference_name
 from cryofs.formats.record import Record
 from cryofs.movies import registry
-from cryofs.movies.gain_library import is_estimated
 from cryofs.movies.twins import Counts, conflict
-from cryofs.storage.byte_source import LocalFile
 
 
 class ShownKind(Enum):
@@ -86,16 +85,13 @@ def shown_in(folder: Path, root: Path) -> dict[str, Shown]:
     found = dict(states_in(folder))
     movies: dict[str, Shown] = {}
     others: dict[str, Shown] = {}
-    references_shown = None
     for name, state in sorted(found.items()):
         path = folder / name
         movie = _movie(path, state)
         if is_own_name(name):
             continue
         if is_reference_name(name) and stat.S_ISREG(state.st_mode):
-            if references_shown is None:
-                references_shown = _shows_references(folder, found)
-            if references_shown and not _is_estimated(path):
+            if not is_own_reference(path, lambda sha256: is_needed_below(folder, sha256)):
                 others[name] = Shown(kind_of(state), path, state, optional=True)
         elif movie is not None:
             original = registry.replaced_name(name) or name
@@ -173,36 +169,3 @@ def _movie(path: Path, state: os.stat_result) -> Shown | None:
     # adopted movies and movies rendered from EER files have no original of this name
     optional = record.rendered is not None or record.adopted is not None
     return Shown(ShownKind.MOVIE, path, state, record, optional=optional)
-
-
-def _shows_references(folder: Path, found: dict[str, os.stat_result]) -> bool:
-    """Return True if a mount shows gain references here, because this folder or a subfolder has foreign TIFF movies."""
-    below = [folder / name for name, state in found.items() if stat.S_ISDIR(state.st_mode)]
-    return any(map(_holds_foreign, [folder, *below]))
-
-
-def _is_estimated(path: Path) -> bool:
-    try:
-        with LocalFile.open(path) as source:
-            return is_estimated(source)
-    except OSError:
-        return False  # shown, so that reading it reports the error
-
-
-def _holds_foreign(folder: Path) -> bool:
-    try:
-        names = os.listdir(folder)
-    except OSError:
-        return False
-    return any(_is_foreign(folder / name) for name in names if registry.comes_with_references(name))
-
-
-def _is_foreign(path: Path) -> bool:
-    try:
-        if path.is_symlink() or not path.is_file():
-            return False
-        what = registry.identify(path)
-    except OSError:
-        return True
-    adopted = what.record is not None and what.record.adopted is not None
-    return adopted or what.is_foreign or what.error is not None

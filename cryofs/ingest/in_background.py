@@ -61,8 +61,8 @@ class Ingester:
         self._lists = ListReader()
         self._room = DraftRoom(parts.room)
         parts.room.watch(self.waiting.largest, self._settle_gains)
-        # movies that were taken, until it is known what becomes of them
-        self._taken: set[Path] = set()
+        # movies that were taken, until it is known what becomes of them, and what ends with the work on each
+        self._taken: dict[Path, contextlib.ExitStack] = {}
         # made with the first finished movie
         self._children: Children | None = None
         self._gain: GainInMount | None = None
@@ -79,6 +79,10 @@ class Ingester:
     def is_busy(self) -> bool:
         """Return True while movies are archived."""
         return any(movie.why is Why.INGESTING for movie in self.waiting.snapshot().values())
+
+    def search_again(self) -> None:
+        """Search for movies later, because a folder may have been renamed; returns at once."""
+        self.waiting.search_again(max(self._settings.settle, 1))
 
     def settle_now(self) -> None:
         """Look at once at the movies that wait for a time to pass, except for those that settle; returns at once.
@@ -140,12 +144,12 @@ class Ingester:
             and (place := self.waiting.take(self._room.largest())) is not None
         ):
             self.waiting.check_stop()
-            self._taken.add(place)
+            self._taken.setdefault(place, contextlib.ExitStack()).enter_context(self._parts.times.kept(place.parent))
             if self._is_ready(place):
                 self._room.begin(place, bytes_on_disk(place) or 0)
                 yield place
             else:
-                self._taken.discard(place)
+                self._taken.pop(place).close()
 
     def _is_ready(self, place: Path) -> bool:
         """Return True if a plain file is a finished movie; otherwise it waits on, or is done."""
@@ -192,8 +196,8 @@ class Ingester:
     def _left(self) -> list[Path]:
         """Return the movies of which an error has ended the work."""
         left = list(self._taken)
-        self._taken.clear()
         for place in left:
+            self._taken.pop(place).close()
             self._room.end(place)
         return left
 
@@ -201,8 +205,8 @@ class Ingester:
         children, gain = self._started()
         with contextlib.closing(children.archive(ready, gain.without_gain(), self._check)) as archived:
             for place, error in archived:
-                self._taken.discard(place)
-                self._ended(place, error)
+                with self._taken.pop(place, contextlib.ExitStack()):
+                    self._ended(place, error)
                 self._check()
 
     def _started(self) -> "tuple[Children, GainInMount]":
@@ -264,7 +268,7 @@ class Ingester:
         """Record the checksum of a file that stays plain, so that it is not tried again until it changes."""
         try:
             hashed = hash_file(place, lambda _: self._check())
-            with self._parts.names.locked(place):
+            with self._parts.names.locked(place), self._parts.times.kept(place.parent):
                 if self._parts.live.has_writer(place) or state_of(place.lstat()) != state_of(hashed.found):
                     self.add(place)
                     return
@@ -309,7 +313,7 @@ class Ingester:
     def _gone(self, place: Path) -> None:
         """Forget a movie that was removed, or search for it again later, because its folder may have been renamed."""
         self._done(place)
-        self.waiting.search_again(max(self._settings.settle, 1))
+        self.search_again()
 
     def _shown_name(self, place: Path) -> str:
         """Return the name of a place below the mountpoint."""

@@ -16,10 +16,11 @@ from cryofs.errors import ChangedError
 from cryofs.formats.archive_names import archived_path
 from cryofs.ingest.in_background import Ingester
 from cryofs.ingest.left_step import end_left_step
+from cryofs.ingest.moved_gains import MovedGains
 from cryofs.ingest.moves import Moves
 from cryofs.ingest.record_attributes import changed_by, hold, recorded_draft, replace_record
 from cryofs.ingest.recording import Recording
-from cryofs.ingest.thaw import check_changeable, original_draft, remove_plain_twin, replace_by_original
+from cryofs.ingest.thaw import check_changeable, check_removable, original_draft, remove_plain_twin, replace_by_original
 from cryofs.movies.archived import ArchivedMovie
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.storage import changes
@@ -49,12 +50,12 @@ class MountedMovies:
         parts.names.settle = self._end_left_step
         self._ingester = Ingester(parts, settings)
         self._recording = Recording(parts, settings.settle, self._ingester.is_busy)
-        self._moves = Moves(parts.root.path, self._gains, self._thaw_locked, parts.live.has_writer)
+        self._moved_gains = MovedGains(parts.root.path, self._gains)
+        self._moves = Moves(self._moved_gains, self._thaw_locked, parts.live.has_writer)
 
     def check_removable(self, place: Path) -> None:
-        """Raise OSError if the movie of a name is derived from a TIFF movie."""
-        with ArchivedMovie(archived_path(place), self._gains) as movie:
-            check_changeable(movie, place)
+        """Raise OSError if the movie of a name is derived from a TIFF movie; damaged ones can be removed."""
+        check_removable(place, self._gains)
 
     def thaw(self, place: Path, *, empty: bool) -> None:
         """Replace the archived movie of a name by its original, durably; StuckError if the request ends before."""
@@ -78,7 +79,8 @@ class MountedMovies:
             if state is None:
                 return
             try:
-                with self._original(place, empty=empty) as draft, self._parts.names.changing(place):
+                kept = self._parts.times.kept(place.parent)
+                with kept, self._original(place, empty=empty) as draft, self._parts.names.changing(place):
                     # otherwise removed, renamed or changed in the meantime, and the caller looks again
                     if _state(place) == state:
                         self._replace_by(draft, place)
@@ -88,7 +90,7 @@ class MountedMovies:
 
     def _thaw_locked(self, place: Path) -> None:
         """Replace the archived movie of a name that the caller has locked."""
-        with self._original(place, empty=False) as draft:
+        with self._parts.times.kept(place.parent), self._original(place, empty=False) as draft:
             self._replace_by(draft, place)
 
     def _replace_by(self, draft: Path, place: Path) -> None:
@@ -119,6 +121,11 @@ class MountedMovies:
         drop_lines(place, archived)
         changes.disk.remove(archived)
 
+    def folder_moves(self, folder: Path, target: Path) -> None:
+        """Make the gain references of the movies in a folder findable after its rename, and search for plain movies."""
+        self._moved_gains.provide_all(folder, target.parent)
+        self._ingester.search_again()
+
     def set_attributes(self, place: Path, change: AttributeChange) -> None:
         """Set attributes. Owner and group are those of the archived file; mode and times are recorded later."""
         archived = archived_path(place)
@@ -140,6 +147,7 @@ class MountedMovies:
         else:
             self._parts.room.check_file(source.size)
             with (
+                self._parts.times.kept(place.parent),
                 recorded_draft(archived, changed) as (made, source),
                 self._parts.users(place, None, made.path, archived) as users,
             ):

@@ -12,19 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cryofs.error_hints import explain
-from cryofs.errors import CryofsError, GainError
-from cryofs.formats.archive_names import (
-    archived_path,
-    has_archived_form,
-    later_reference_name,
-)
-from cryofs.formats.record import Gain, read_record
+from cryofs.errors import CryofsError
+from cryofs.formats.archive_names import archived_path, has_archived_form
+from cryofs.ingest.moved_gains import MovedGains
 from cryofs.ingest.thaw import remove_plain_twin
-from cryofs.movies.gain_library import GainLibrary, bytes_sha256
+from cryofs.movies.twins import conflict
 from cryofs.storage import changes
-from cryofs.storage.atomic_file import regular_file, sync_folder, write_file
+from cryofs.storage.atomic_file import regular_file, sync_folder
 from cryofs.storage.byte_source import LocalFile
-from cryofs.storage.checksum_lists import drop_lines, replacing
+from cryofs.storage.checksum_lists import drop_lines
 from cryofs.storage.journal import FileMark, Line, add_line, replace_line
 from cryofs.system import renaming
 
@@ -32,20 +28,19 @@ log = logging.getLogger("cryofs")
 
 
 class Moves:
-    """Renames in the archive at `root`, of names that the caller has locked.
+    """Renames of names that the caller has locked.
 
     Parameters
     ----------
+    gains : MovedGains
+        Keeps gain references findable.
     thaw : callable
         Replaces the archived movie of a name by its original.
     has_writer : callable
         Returns whether a program has the file of a name open for writing.
     """
 
-    def __init__(
-        self, root: Path, gains: GainLibrary, thaw: Callable[[Path], None], has_writer: Callable[[Path], bool]
-    ):
-        self._root = root
+    def __init__(self, gains: MovedGains, thaw: Callable[[Path], None], has_writer: Callable[[Path], bool]):
         self._gains = gains
         self._thaw = thaw
         self._has_writer = has_writer
@@ -85,19 +80,19 @@ class Moves:
                 self._thaw(one)
             _move_plain(place, target, renaming.EXCHANGE)
             return
-        self._provide_gain(place, target.parent)
-        self._provide_gain(target, place.parent)
+        self._gains.provide(place, target.parent)
+        self._gains.provide(target, place.parent)
         for one in (place, target):
-            remove_plain_twin(one)
+            _remove_replaced_twin(one)
         _move_plain(archived_path(place), archived_path(target), renaming.EXCHANGE)
 
     def _move_archived(self, place: Path, target: Path) -> None:
         """Rename an archived movie to a name that is free, or has a plain file or an archived movie."""
-        self._provide_gain(place, target.parent)
+        self._gains.provide(place, target.parent)
         remove_plain_twin(place)
         moved, replaced = archived_path(place), archived_path(target)
         if _is_archived(target):
-            remove_plain_twin(target)
+            _remove_replaced_twin(target)
             _move_plain(moved, replaced, 0)
         elif os.path.lexists(target):
             self._replace(moved, replaced, target)
@@ -108,7 +103,7 @@ class Moves:
         """Rename a plain file over an archived movie."""
         with LocalFile.open(place) as file:
             changes.disk.sync(file.descriptor)
-        remove_plain_twin(target)
+        _remove_replaced_twin(target)
         self._replace(place, target, archived_path(target))
 
     @staticmethod
@@ -142,29 +137,6 @@ class Moves:
             replace_line(folder, line, None)
         except (CryofsError, OSError) as error:
             log.error("%s: renamed, but the change may not be durable (%s)", name.name, error)
-
-    def _provide_gain(self, place: Path, folder: Path) -> None:
-        """Make the gain reference of an archived movie findable from a folder of the archive, durably."""
-        gain = _gain_of(place)
-        if gain is None or place.parent == folder or self._find(gain, folder) is not None:
-            return
-        found = self._find(gain, place.parent)
-        if found is None:
-            return  # missing already; reading the movie reports it
-        try:
-            data = found.read_bytes()
-            if bytes_sha256(data) == gain.sha256:
-                copy = self._root / later_reference_name(gain.sha256)
-                with replacing(copy, gain.sha256):
-                    write_file(copy, data)
-                return
-        except OSError as error:
-            raise GainError(f"{place.name}: not renamed, because its gain reference {explain(error)}") from error
-        raise GainError(f"{found.name}: changed while it was copied; retry")
-
-    def _find(self, gain: Gain, folder: Path) -> Path | None:
-        """Return the gain reference that movies in a folder find, or None."""
-        return next((path for path in self._gains.paths(folder) if self._gains.sha256(path) == gain.sha256), None)
 
 
 def _is_undone(moved: Path, name: Path, line: Line) -> bool:
@@ -205,6 +177,14 @@ def _is_archived(place: Path) -> bool:
     return has_archived_form(place.name) and regular_file(archived_path(place)) is not None
 
 
-def _gain_of(place: Path) -> Gain | None:
-    with LocalFile.open(archived_path(place)) as source:
-        return read_record(source).gain
+def _remove_replaced_twin(target: Path) -> None:
+    """Remove the plain file beside an archived movie in whose place another file is about to come.
+
+    Raises
+    ------
+    DamagedError
+        The archived movie is damaged, so the plain file may be the only copy.
+    """
+    remove_plain_twin(target)
+    if regular_file(target) is not None:
+        raise conflict(target.name, archived_path(target).name)

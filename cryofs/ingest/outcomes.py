@@ -15,7 +15,7 @@ from cryofs.storage.file_state import FileState, state_of
 from cryofs.text import MOST_LINES, first_lines, printable
 
 # Movies that wait for these reasons are named, because a user can do something about them.
-_NAMED = (Why.UNFINISHED, Why.RETRY, Why.ROOM)
+_NAMED = (Why.UNFINISHED, Why.RETRY, Why.ROOM, Why.GAIN)
 
 
 class Outcomes:

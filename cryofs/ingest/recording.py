@@ -108,6 +108,7 @@ class Recording:
         parts, place = self._parts, archived.with_name(original_name(archived.name) or archived.name)
         parts.room.check_file(archived.stat().st_size)
         with (
+            parts.times.kept(place.parent),
             recorded_draft(archived, check=self._waiting.check_stop) as (made, source),
             parts.names.changing(place),
             parts.users(place, None, made.path, archived) as users,

@@ -6,19 +6,23 @@ ingestion replaces one file by the other (`cryofs.storage.steps`).
 
 import errno
 import os
+import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
 
+from cryofs.archive.identify import is_marked
 from cryofs.archive.verify import feed
+from cryofs.errors import DamagedError
 from cryofs.formats.archive_names import archived_path
-from cryofs.formats.record import Original
+from cryofs.formats.record import Original, read_record
 from cryofs.movies.archived import ArchivedMovie, check_pages
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.twins import conflict
 from cryofs.storage import changes
 from cryofs.storage.atomic_file import Draft, draft, regular_file, sync_folder
+from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.checksum_lists import recorded, replacing, update
 from cryofs.storage.extended_attributes import users_attributes
 from cryofs.storage.file_copy import copy_owner
@@ -47,6 +51,12 @@ def original_draft(
     DamagedError, GainError
         The original cannot be restored.
     """
+    if empty and not check_removable(plain, gains):
+        with LocalFile.open(archived_path(plain)) as source, draft(plain) as made:
+            _copy_owner(source.descriptor, made.file.fileno(), stat.S_IMODE(os.fstat(source.descriptor).st_mode))
+            made.sync()
+            yield made.path
+        return
     with ArchivedMovie(archived_path(plain), gains, pool) as movie:
         check_changeable(movie, plain)
         if not empty:
@@ -66,6 +76,27 @@ def check_changeable(movie: ArchivedMovie, plain: Path) -> None:
     """Raise OSError (EROFS) for an adopted TIFF movie, because its original is the TIFF file."""
     if movie.record.adopted is not None:
         raise OSError(errno.EROFS, "derived from a TIFF movie, so it is read-only", plain.name)
+
+
+def check_removable(plain: Path, gains: GainLibrary) -> bool:
+    """Return whether the record of an archived movie, which may be removed, is intact.
+
+    Raises
+    ------
+    OSError
+        EROFS: the original is a TIFF movie.
+    DamagedError
+        An intact TIFF movie of another program may have lost its record only.
+    """
+    archived = archived_path(plain)
+    try:
+        with ArchivedMovie(archived, gains) as movie:
+            check_changeable(movie, plain)
+    except DamagedError:
+        if not is_marked(archived):
+            raise
+        return False
+    return True
 
 
 def replace_by_original(made: Path, plain: Path, users: Users) -> None:
@@ -89,20 +120,38 @@ def replace_by_original(made: Path, plain: Path, users: Users) -> None:
 
 
 def remove_plain_twin(plain: Path) -> None:
-    """Remove the plain file beside an archived movie that counts, as a restored backup leaves it."""
-    if regular_file(plain) is not None:
+    """Remove the plain file beside an archived movie that counts, as a restored backup leaves it.
+
+    The plain file beside a damaged archived movie may be the only copy. It stays, and has the name afterwards.
+    """
+    if regular_file(plain) is not None and not is_damaged(plain):
         changes.disk.remove(plain)
         sync_folder(plain.parent)
+
+
+def is_damaged(plain: Path) -> bool:
+    """Return True if the record of the archived movie of a name is damaged, so that nothing is known of it."""
+    try:
+        with LocalFile.open(archived_path(plain)) as source:
+            read_record(source)
+    except DamagedError:
+        return True
+    return False
 
 
 def _copy_attributes(movie: ArchivedMovie, made: Draft, *, empty: bool) -> None:
     """Give a draft the owner and attributes that readers see of a movie; an empty one gets the present time."""
     source, target = movie.source.descriptor, made.file.fileno()
     original: Original = movie.record.original
+    _copy_owner(source, target, original.mode)
+    if not empty:
+        changes.disk.set_times(target, original.atime_ns, original.mtime_ns)
+
+
+def _copy_owner(source: int, target: int, mode: int) -> None:
+    """Give a draft a mode, and the owner and attributes of a stored file."""
     copy_owner(os.fstat(source), target)
     for name in users_attributes(source):
         changes.disk.set_attribute(target, name, os.getxattr(source, name))
     # after the owner, because a change of owner clears bits
-    changes.disk.set_mode(target, original.mode)
-    if not empty:
-        changes.disk.set_times(target, original.atime_ns, original.mtime_ns)
+    changes.disk.set_mode(target, mode)

@@ -41,6 +41,8 @@ class AttributeChanges:
                 return
             with parts.root.entry(place) as (folder, name):
                 _set(folder, name, change)
+            if change.mtime_ns is not None:
+                parts.times.was_set(place, change.mtime_ns)
 
     def get_extended(self, path: str, name: str) -> bytes:
         """Return an attribute `user.*`; OSError (ENODATA) if there is none of this name."""

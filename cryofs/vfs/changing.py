@@ -8,6 +8,7 @@ name that readers see, `X.mrc`; the stored file is `X.mrc.tif` beside it.
 """
 
 import errno
+import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple, Protocol
 from cryofs.storage.file_state import FileState
 from cryofs.storage.steps import Users
 from cryofs.vfs.archive_root import Root
+from cryofs.vfs.folder_times import FolderTimes
 from cryofs.vfs.live_files import LiveFiles
 from cryofs.vfs.name_locks import NameLocks
 from cryofs.vfs.namespace import Tree
@@ -80,6 +82,9 @@ class ArchivedMovies(Protocol):
     def remove(self, place: Path) -> None:
         """Remove the archived movie of a name; open handles go on reading. Called with the name locked."""
 
+    def folder_moves(self, folder: Path, target: Path) -> None:
+        """Make sure that the movies in a folder can be read after its rename; called with all names locked."""
+
     def set_attributes(self, place: Path, change: AttributeChange) -> None:
         """Set attributes that readers see of an archived movie from now on. Called with the name locked."""
 
@@ -132,6 +137,10 @@ class ReadOnlyMovies:
     def remove(self, place: Path) -> None:
         """Refuse."""
         raise _read_only(place)
+
+    def folder_moves(self, folder: Path, target: Path) -> None:
+        """Refuse, because gain references would have to be copied."""
+        raise _read_only(folder)
 
     def set_attributes(self, place: Path, change: AttributeChange) -> None:
         """Refuse."""
@@ -218,6 +227,11 @@ class MountParts:
     names: NameLocks
     users: UsersOfStep
     room: Room
+
+    @functools.cached_property
+    def times(self) -> FolderTimes:
+        """Times of folders: `times.kept(folder)` gives a folder its time back after work of cryofs in it."""
+        return FolderTimes(self.root)
 
 
 MakeArchivedMovies = Callable[[MountParts], ArchivedMovies]

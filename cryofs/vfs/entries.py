@@ -82,8 +82,10 @@ class Entries:
             for name in provider.stored_names(place.name):
                 path = place.with_name(name)
                 found = self.lstat(path)
-                if found is not None and (node := self._made(provider, place, Source(path, found), view)):
-                    return node
+                # the file may have become a plain movie before its record is read
+                with contextlib.suppress(FileNotFoundError):
+                    if found is not None and (node := self._made(provider, place, Source(path, found), view)):
+                        return node
         return None
 
     def beside(self, place: Path, view: View) -> Node | None:

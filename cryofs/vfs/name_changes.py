@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cryofs.errors import DamagedError
-from cryofs.formats.archive_names import GAIN_REFERENCE, is_own_name, is_reference_name
+from cryofs.formats.archive_names import GAIN_REFERENCE, is_own_name
 from cryofs.movies import registry
 from cryofs.movies.provider import Provider
 from cryofs.storage import changes
@@ -67,15 +67,13 @@ class NameChanges:
     """
 
     def __init__(self, parts: MountParts, archived: ArchivedMovies, forget: Callable[[str], None]):
-        self._root, self._tree, self._live, self._names = parts.root, parts.tree, parts.live, parts.names
-        self._archived = archived
-        self._forget = forget
-        self._lists = ListReader()
+        self._root, self._tree, self._live = parts.root, parts.tree, parts.live
+        self._names, self._times = parts.names, parts.times
+        self._archived, self._forget = archived, forget
         self._umask = os.umask(0o022)
         os.umask(self._umask)
-        self.hidden = HiddenFiles()
-        self.leaving = LeavingNames(self._remove_left)
-        self._new_folders = NewFolders(self._root)
+        self.hidden, self.leaving = HiddenFiles(), LeavingNames(self._remove_left)
+        self._lists, self._new_folders = ListReader(), NewFolders(self._root)
 
     def place(self, path: str) -> Path:
         """Return the place of a path in the main view; OSError (EROFS) for a path in another view."""
@@ -87,9 +85,7 @@ class NameChanges:
     def new_place(self, path: str) -> Path:
         """Return the place of a path that a file may get; OSError (EPERM) if its name is refused."""
         place = self.place(path)
-        reason = refusal(self._root, place, self._tree.options)
-        if reason is None and is_reference_name(place.name) and not self._tree.entries.needs_references(place.parent):
-            reason = "a gain reference of this name would not be shown here, because the folder has no TIFF movies"
+        reason = refusal(self._root, place, self._tree.options, self._tree.entries.needs_references)
         if reason is not None:
             log.warning("%s: refused; %s", path, reason)
             raise OSError(errno.EPERM, reason, path)
@@ -99,7 +95,7 @@ class NameChanges:
         """Create a file; return its descriptor, for reading and writing. Called with the name locked."""
         place = self.new_place(path)
         check_caller(caller)
-        with self._root.above(place) as folder:
+        with self._times.changing(place), self._root.above(place) as folder:
             try:
                 descriptor = changes.disk.create_in(folder, place.name, stat.S_IMODE(mode))
             except FileExistsError as error:
@@ -120,7 +116,7 @@ class NameChanges:
         place = self.new_place(path)
         check_caller(caller)
         self.leaving.settle(place)
-        with self._names.changing(place), self._root.above(place) as folder:
+        with self._names.changing(place), self._times.changing(place), self._root.above(place) as folder:
             self._check_free(place, path)
             changes.disk.make_folder_in(folder, place.name, stat.S_IMODE(mode))
             with self._undone(lambda: changes.disk.remove_folder_in(folder, place.name)):
@@ -135,7 +131,7 @@ class NameChanges:
         place = self.new_place(path)
         check_caller(caller)
         self.leaving.settle(place)
-        with self._names.changing(place), self._root.above(place) as folder:
+        with self._names.changing(place), self._times.changing(place), self._root.above(place) as folder:
             self._check_free(place, path)
             changes.disk.link_to_in(text, folder, place.name)
             with self._undone(lambda: changes.disk.remove_in(folder, place.name)):
@@ -147,7 +143,7 @@ class NameChanges:
             return
         place = self.place(path)
         self.leaving.settle(place)
-        with self._names.changing(place):
+        with self._names.changing(place), self._times.changing(place):
             node = self._tree.found(path)
             if node is None and self._tree.removed.has_vanished(place):
                 return
@@ -158,7 +154,7 @@ class NameChanges:
         """Remove a folder that shows no names except removed and derived ones."""
         place = self.place(path)
         self.leaving.settle_in(place)
-        with self._names.changing(place), self._root.above(place) as folder:
+        with self._names.changing(place), self._times.changing(place), self._root.above(place) as folder:
             for _ in range(_ATTEMPTS):
                 self._clear(place, path)
                 try:
@@ -188,7 +184,8 @@ class NameChanges:
         if is_folder:
             self.leaving.settle_below(place)
             self.leaving.settle_below(target)
-        with self._names.all_locked() if is_folder else self._names.changing(place, target):
+        locked = self._names.all_locked() if is_folder else self._names.changing(place, target)
+        with locked, self._times.changing(place, target):
             self._move((path, place), (target_path, target), flags)
         self._forget(path)
         self._forget(target_path)
@@ -209,8 +206,9 @@ class NameChanges:
 
     def drop_checksum(self, place: Path) -> None:
         """Remove the recorded checksum of a file that is about to change."""
-        with self._lists.replacing(place):
-            pass
+        if self._lists.recorded(place) is not None:
+            with self._times.kept(place.parent), self._lists.replacing(place):
+                pass
 
     def _hide(self, path: str, hidden: str) -> None:
         place = self.place(path)
@@ -229,7 +227,7 @@ class NameChanges:
     def _remove_left(self, place: Path) -> None:
         """Remove a name whose file libfuse has hidden."""
         path = "/" + "/".join(self._root.below(place))
-        with self._names.changing(place), contextlib.suppress(FileNotFoundError):
+        with self._names.changing(place), self._times.changing(place), contextlib.suppress(FileNotFoundError):
             self._remove(place, self._tree.lookup(path))
         self._forget(path)
 
@@ -274,6 +272,9 @@ class NameChanges:
         else:
             if stat.S_ISDIR(moved.attributes.mode) and replaced is not None and flags == 0:
                 self._clear(target, target_path)
+            for one, stood, other in ((place, moved, target), (target, replaced, place)):
+                if stood is not None and stat.S_ISDIR(stood.attributes.mode):
+                    self._archived.folder_moves(one, other)
             for one in (place, target):
                 self.drop_checksum(one)
             with self._root.above(place) as folder, self._root.above(target) as target_folder:

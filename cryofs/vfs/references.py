@@ -1,7 +1,8 @@
 """Visibility of the archive's `gain-reference*.mrc` files in the folders of the mount.
 
-In `@counts` they appear with the counts of gain-normalised movies. Beside TIFF movies of other programs, only
-references that came with these movies appear, not those that cryofs estimated or that archived movies use.
+In `@counts` they appear with the counts of gain-normalised movies. Elsewhere only those of users appear, in their own
+folders and beside TIFF movies of other programs, not those of cryofs: those that it estimated, those that have the name
+of their content, and those on which records of archived movies depend.
 
 Threads: thread-safe; the lock guards the cached results.
 """
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cryofs.errors import CryofsError
-from cryofs.formats.archive_names import GAIN_REFERENCE, is_reference_name
+from cryofs.formats.archive_names import GAIN_REFERENCE, is_reference_name, later_reference_name
 from cryofs.movies.gain_library import is_estimated
 from cryofs.storage.checksums import file_sha256
 from cryofs.storage.file_state import FileState, state_of
@@ -60,7 +61,7 @@ class GainReferences:
         """Return the path and attributes of the nearest reference that appears at a place, or None."""
         if not is_reference_name(place.name) or not self._root.is_folder(place.parent):
             return None
-        for folder in self._folders(place.parent, counts):
+        for folder in self._folders(place.parent, place.name, counts):
             if found := self._shown(folder / place.name, counts):
                 return folder / place.name, found
         return None
@@ -73,23 +74,18 @@ class GainReferences:
 
     def names(self, folder: Path, counts: bool) -> set[str]:
         """Return the names of the references that may appear in a folder."""
-        return {name for place in self._folders(folder, counts) for name in self._in(place)}
+        return {name for place in self._folders(folder, GAIN_REFERENCE, counts) for name in self._in(place)}
 
-    def _folders(self, folder: Path, counts: bool) -> list[Path]:
-        """Return the folders whose references appear in a folder.
+    def _folders(self, folder: Path, name: str, counts: bool) -> list[Path]:
+        """Return the folders whose references of a name appear in a folder, the nearest first.
 
         Beside counts and TIFF movies of other programs, the references of the folder and of all folders above it
-        appear. In the parent of a folder of such TIFF movies, where RELION puts references, only the parent's own
-        references appear.
+        appear, elsewhere only the folder's own `gain-reference.mrc`.
         """
         if counts or self._needs_references(folder):
             below = folder.relative_to(self._root.path)
             return [self._root.path / part for part in (below, *below.parents)]
-        if self._in(folder):
-            entries = self._root.entries(folder)
-            if any(stat.S_ISDIR(found.st_mode) and self._needs_references(folder / name) for name, found in entries):
-                return [folder]
-        return []
+        return [folder] if name == GAIN_REFERENCE else []
 
     def _in(self, folder: Path) -> list[str]:
         """Return the names of the references in a folder; empty if the folder cannot be read."""
@@ -110,7 +106,7 @@ class GainReferences:
         return found if is_shown else None
 
     def _is_own(self, path: Path, found: os.stat_result) -> bool:
-        """Return True if cryofs estimated the reference, or if an archived movie uses it."""
+        """Return True if the reference is one of cryofs, which programs neither see nor change."""
         state = state_of(found)
         with self._lock:
             if state in self._own:
@@ -118,7 +114,7 @@ class GainReferences:
             if time.monotonic() < self._free_until.get(state, 0.0):
                 return False
         began = time.monotonic()
-        own = self._estimated.get(path, found) or self._is_needed(path.parent, self._sums.get(path, found))
+        own = self._estimated.get(path, found) or self._is_needed(path, self._sums.get(path, found))
         ended = time.monotonic()
         with self._lock:
             if own:
@@ -127,6 +123,19 @@ class GainReferences:
                 self._free_until[state] = ended + max(_FREE_SECONDS, _FREE_TIMES * (ended - began))
         return own
 
-    def _is_needed(self, folder: Path, sha256: str) -> bool:
-        """Return True if an archived movie in a folder tree uses the gain reference with this SHA-256."""
-        return any(self._gain_of(path, found) == sha256 for path, found in self._root.files_below(folder))
+    def _is_needed(self, path: Path, sha256: str) -> bool:
+        """Return True if records of archived movies depend, or may soon depend, on this file with this SHA-256."""
+        name = later_reference_name(sha256)
+        if path.name == name:
+            return True
+        below = path.parent.relative_to(self._root.path)
+        if any(self._is_copy(self._root.path / part / name, sha256) for part in (below, *below.parents)):
+            return False
+        return any(self._gain_of(file, found) == sha256 for file, found in self._root.files_below(path.parent))
+
+    def _is_copy(self, path: Path, sha256: str) -> bool:
+        try:
+            found = self._root.lstat(path)
+            return stat.S_ISREG(found.st_mode) and self._sums.get(path, found) == sha256
+        except (CryofsError, OSError):
+            return False

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from benchmarks.simulate import header
+from tests.mounted.storing import wait_for
 from tests.mounted.support import NEEDS_MOUNTS, wait_for_unlocked
-from tests.mounted.test_storing import wait_for
 from tests.outcomes import verified
 from tests.support import mounted
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from cryofs.formats.changed_attributes import CHANGED
+from tests.mounted.storing import wait_for
 from tests.mounted.support import NEEDS_MOUNTS, is_gone
-from tests.mounted.test_storing import server_of, wait_for
+from tests.mounted.test_storing import server_of
 from tests.support import archive, mounted, written_movie
 
 pytestmark = NEEDS_MOUNTS

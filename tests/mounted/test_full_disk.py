@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.mounted.storing import movie, wait_for
 from tests.mounted.support import NEEDS_MOUNTS, wait_for_unlocked
-from tests.mounted.test_storing import movie, wait_for
 from tests.outcomes import verified
 from tests.privileges import CAN_MOUNT
 from tests.support import mounted, tmpfs

@@ -4,8 +4,8 @@ import os
 import threading
 from pathlib import Path
 
+from tests.mounted.storing import movie, wait_for
 from tests.mounted.support import NEEDS_MOUNTS
-from tests.mounted.test_storing import movie, wait_for
 from tests.support import mounted
 
 pytestmark = NEEDS_MOUNTS

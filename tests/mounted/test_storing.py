@@ -5,7 +5,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import psutil
 
 from benchmarks.simulate import header
 from cryofs.storage.checksum_lists import LIST_NAME
+from tests.mounted.storing import movie, wait_for
 from tests.mounted.support import NEEDS_MOUNTS, is_gone, wait_for_unlocked
 from tests.outcomes import verified
 from tests.support import mounted
@@ -21,19 +21,8 @@ pytestmark = NEEDS_MOUNTS
 SHAPE = (30, 256, 300)
 
 
-def movie(seed: int, shape: tuple[int, int, int] = SHAPE) -> bytes:
-    return header(shape, 1) + np.random.default_rng(seed).poisson(1, shape).astype("<i2").tobytes()
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    until = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.02)
-
-
 def test_a_written_movie_is_archived_under_its_readers(tmp_path: Path) -> None:
-    archive, data = tmp_path / "archive", movie(1)
+    archive, data = tmp_path / "archive", movie(1, SHAPE)
     archive.mkdir()
     with mounted(archive, tmp_path / "mnt", "-o", "writable,settle=0,ingest_jobs=1") as mount:
         shown, problems, is_ended = mount / "X.mrc", [], threading.Event()
@@ -98,7 +87,7 @@ def test_what_gets_no_smaller_stays_plain(tmp_path: Path) -> None:
 def test_a_killed_child_loses_nothing(tmp_path: Path) -> None:
     archive = tmp_path / "archive"
     archive.mkdir()
-    data = {f"{number}.mrc": movie(number) for number in range(3)}
+    data = {f"{number}.mrc": movie(number, SHAPE) for number in range(3)}
     with mounted(archive, tmp_path / "mnt", "-o", "writable,settle=0,ingest_jobs=1") as mount:
         server = server_of(mount)
         for name, written in data.items():
@@ -121,7 +110,7 @@ def test_a_killed_child_loses_nothing(tmp_path: Path) -> None:
 def test_a_killed_mount_loses_nothing(tmp_path: Path) -> None:
     archive = tmp_path / "archive"
     archive.mkdir()
-    data = {f"{number}.mrc": movie(number) for number in range(3)}
+    data = {f"{number}.mrc": movie(number, SHAPE) for number in range(3)}
     options = ("-o", "writable,settle=0,ingest_jobs=1")
     with mounted(archive, tmp_path / "mnt", *options) as mount:
         server = server_of(mount)

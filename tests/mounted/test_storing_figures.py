@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from cryofs.fuse.control import is_mounted
+from tests.mounted.storing import movie, wait_for
 from tests.mounted.support import NEEDS_MOUNTS, facts_of, wait_for_unlocked
 from tests.mounted.test_metrics import free_port
-from tests.mounted.test_storing import movie, wait_for
 from tests.support import cryofs, mounted, run_in_process
 
 pytestmark = NEEDS_MOUNTS
@@ -28,7 +28,7 @@ def ingest_of(mount: Path) -> dict[str, Any]:
 
 def test_figures_of_stored_movies(tmp_path: Path) -> None:
     (archive := tmp_path / "archive").mkdir()
-    port, data = free_port(), movie(1)
+    port, data = free_port(), movie(1, (30, 256, 300))
     options = ("-o", "writable,settle=0,ingest_jobs=1", "--metrics", port)
     with mounted(archive, tmp_path / "mnt", *options) as mount:
         (mount / "X.mrc").write_bytes(data)
@@ -67,7 +67,7 @@ def test_read_only_mounts_have_no_such_figures(shared: Path) -> None:
 
 def test_unmounting_after_everything_is_archived(tmp_path: Path) -> None:
     (archive := tmp_path / "archive").mkdir()
-    data = movie(1)
+    data = movie(1, (30, 256, 300))
     with mounted(archive, tmp_path / "mnt", "-o", "writable,settle=0,ingest_jobs=1") as mount:
         (mount / "cut.mrc").write_bytes(data[:-1])
         with (mount / "X.mrc").open("wb") as writer:

@@ -9,8 +9,9 @@ from benchmarks.simulate import Detector, header
 from cryofs.archive.info import describe
 from cryofs.fuse.control import settle_now
 from cryofs.storage.file_state import state_of
+from tests.mounted.storing import wait_for
 from tests.mounted.support import NEEDS_MOUNTS, is_gone, wait_for_unlocked
-from tests.mounted.test_storing import server_of, wait_for
+from tests.mounted.test_storing import server_of
 from tests.mounted.test_storing_figures import ingest_of
 from tests.outcomes import verified
 from tests.support import cryofs, mounted, names, simulated

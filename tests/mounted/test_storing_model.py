@@ -8,13 +8,11 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
-from tests.mounted.support import NEEDS_MOUNTS, wait_for_unlocked
-from tests.mounted.test_storing import movie, wait_for
+from tests.mounted.storing import movie, storing, wait_for
+from tests.mounted.support import NEEDS_MOUNTS
 from tests.mounted.test_writing_model import Writing, run
-from tests.support import mounted
 
 pytestmark = NEEDS_MOUNTS
-SHAPE = (2, 128, 150)
 MOVIES = st.sampled_from(["c.mrc", "d/c.mrc", "d.mrc"])
 
 
@@ -32,7 +30,7 @@ class Storing(Writing):
 
     @rule(path=MOVIES, seed=st.integers(0, 3))
     def writes_a_movie(self, path: str, seed: int) -> None:
-        self.both.call(lambda place: place.write_bytes(movie(seed, SHAPE)), path)
+        self.both.call(lambda place: place.write_bytes(movie(seed)), path)
 
     @rule()
     def waits(self) -> None:
@@ -47,16 +45,9 @@ class Storing(Writing):
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
     """A mount of an empty archive that archives at once, and a plain folder."""
     base = tmp_path_factory.mktemp("storing")
-    for folder in ("archive", "plain"):
-        (base / folder).mkdir()
-    with mounted(base / "archive", base / "mnt", "-o", "writable,settle=0,ingest_jobs=1,close=fast") as mount:
-        # later movies do not wait for the start of children
-        (mount / "first.mrc").write_bytes(movie(9, SHAPE))
-        wait_for((base / "archive" / "first.mrc.tif").exists)
-        (mount / "first.mrc").unlink()
-        yield mount, base / "plain"
-    wait_for_unlocked(base / "archive")
-    assert list((base / "archive").iterdir()) == []
+    with storing(base) as place:
+        yield place.mount, place.plain
+    assert list(place.archive.iterdir()) == []
 
 
 def test_random_operations_equal_those_on_a_plain_folder(folders: tuple[Path, Path]) -> None:

@@ -190,7 +190,7 @@ def test_names_that_belong_to_cryofs_are_refused(place: tuple[Path, Path], writt
     mount, archive = place
     for name in (
         ".fuse_hidden0000000100000001",
-        "gain-reference.mrc",
+        "gain-reference-0123abcd.mrc",
         ".cryofs-x",
         "x.mrc.tif",
         "X.MRCS.TIF",

@@ -73,13 +73,14 @@ def tree(folder: Path, *, folder_times: bool = True) -> dict[str, tuple[Any, ...
         about = path.lstat()
         content: Any = None
         if stat.S_ISREG(about.st_mode):
-            content = about.st_size, path.read_bytes(), os.listxattr(path)
+            attributes = {name: os.getxattr(path, name) for name in os.listxattr(path)}
+            content = about.st_size, path.read_bytes(), attributes
         elif path.is_symlink():
             content = str(path.readlink())
         mtime: int | str = about.st_mtime_ns if about.st_mtime_ns < 10**15 else "now"
         if stat.S_ISDIR(about.st_mode) and not folder_times:
             mtime = "any"
-        found[str(path.relative_to(folder))] = about.st_mode, about.st_uid, mtime, content
+        found[str(path.relative_to(folder))] = about.st_mode, about.st_uid, about.st_gid, mtime, content
     return found
 
 

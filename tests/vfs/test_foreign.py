@@ -165,7 +165,6 @@ def test_links_and_folders_called_like_gain_references_appear(folder: Path) -> N
 def test_tiff_files_called_like_archived_movies_need_no_gain_reference(folder: Path) -> None:
     place = folder / "other"
     serialem(place / "d.mrc.tif", counts())
-    (folder / "gain-reference.mrc").rename(place / "gain-reference.mrc")
     with serving(folder) as files:
         assert sorted(names(files, "/other")) == ["d.mrc", "d.mrc.tif"]
         with pytest.raises(FileNotFoundError):

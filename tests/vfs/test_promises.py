@@ -62,7 +62,7 @@ def test_drafts_and_references_are_hidden(place: Path, files: FileSystem) -> Non
     serialem(place / ".cryofs-draft-3.tif", counts())
     shown = ["a.mrc", "gain-reference-0123abcg.mrc", "gain-reference-eer.mrc"]
     for name in {*hidden, *shown} - {"a.mrc"}:
-        (place / name).write_bytes(b"x")
+        (place / name).write_bytes(bytes(224) + b"cryofs gain reference")
     assert [name for name, _ in listed_in(files, "/")] == shown
     for name in (*hidden, ".cryofs-draft-2.eer", ".cryofs-draft-2.mrc", ".cryofs-draft-3.tif", ".cryofs-draft-3.mrc"):
         with pytest.raises(FileNotFoundError):

@@ -9,8 +9,10 @@ import pytest
 
 from cryofs.errors import DamagedError
 from cryofs.storage.atomic_file import draft
+from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.journal import JOURNAL_NAME
 from cryofs.storage.steps import replace_twin
+from cryofs.vfs.archive_root import Root
 from cryofs.vfs.file_system import FileSystem
 from tests.support import entries
 from tests.twins import NoUsers, add, alter, make_twins
@@ -111,6 +113,22 @@ class Switching:
 def read_all(files: FileSystem, data: bytes) -> None:
     assert content(files, "/X.mrc") == data
     assert names(files, "/") == ["X.mrc"]
+
+
+def test_a_movie_that_becomes_plain_before_its_record_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, archived = make_twins(tmp_path / "archive")
+    data, opened = plain.read_bytes(), Root.open
+    plain.unlink()
+
+    def open_late(root: Root, place: Path) -> LocalFile:
+        if place.name == archived.name and archived.exists():
+            plain.write_bytes(data)
+            archived.unlink()
+        return opened(root, place)
+
+    with serving(plain.parent) as files:
+        monkeypatch.setattr(Root, "open", open_late)
+        assert content(files, "/X.mrc") == data
 
 
 def test_readers_see_the_same_bytes_at_any_moment(tmp_path: Path) -> None:
