@@ -148,6 +148,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             raise ValueError(problem)
 
     @property
+    def gain_files(self) -> tuple[Path, ...]:
+        """The gain references that the settings name."""
+        given = self.eer_gain, None if self.gain in GAIN_WORDS else self.gain
+        return tuple(Path(path) for path in given if path is not None)
+
+    @property
     def suits_every_eer_file(self) -> bool:
         """Whether every intact EER file can be rendered with these settings."""
         return self.eer_gain is None and self.eer_dose_per_fraction is None and self.eer_upsampling == 1

@@ -8,6 +8,7 @@ again before it is replaced.
 import os
 import stat
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -44,7 +45,7 @@ class Judged:
     frames: int = 0
 
 
-def judge(path: Path, lists: ListReader, settle: float, now: float | None = None) -> Judged:
+def judge(path: Path, lists: ListReader, settle: float, used: Collection[Path] = ()) -> Judged:
     """Return the verdict on a file with the name of a movie.
 
     Parameters
@@ -53,8 +54,8 @@ def judge(path: Path, lists: ListReader, settle: float, now: float | None = None
         Reader of checksum lists, which name the files that stay plain.
     settle : float
         Seconds since the last change of a finished file.
-    now : float, optional
-        Seconds since 1970.
+    used : collection of Path
+        Files that stay plain because the settings name them.
 
     Raises
     ------
@@ -68,7 +69,9 @@ def judge(path: Path, lists: ListReader, settle: float, now: float | None = None
         return Judged(Verdict.KEPT, "name too long for an archived movie (more than 251 bytes)")
     if lists.is_seen(path, found):
         return Judged(Verdict.KEPT, "not a movie, or hardly smaller as one")
-    age = (time.time() if now is None else now) - found.st_ctime
+    if any(_is_same(found, one) for one in used):
+        return Judged(Verdict.KEPT, "a gain reference of the settings")
+    age = time.time() - found.st_ctime
     if age < settle:
         return Judged(Verdict.WAIT, f"changed {max(age, 0):.0f} s ago")
     if found.st_nlink > 1:
@@ -83,3 +86,10 @@ def judge(path: Path, lists: ListReader, settle: float, now: float | None = None
         return Judged(Verdict.WAIT, str(error))
     except FormatError as error:
         return Judged(Verdict.KEEP, str(error))
+
+
+def _is_same(found: os.stat_result, path: Path) -> bool:
+    try:
+        return os.path.samestat(found, path.stat())
+    except OSError:
+        return False

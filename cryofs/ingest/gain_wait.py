@@ -186,6 +186,8 @@ class GainWait:
             return released
         self._has_new = False
         self._due = answer.due
+        # what the new references do not fit needs others, which are made now as well
+        self._is_urgent = self._is_urgent or (is_urgent and answer.due is not None and answer.due <= time.time())
         for text in answer.notes:
             self._note(text)
         for place in answer.without:

@@ -169,7 +169,7 @@ class Ingester:
             if os.path.lexists(archived_path(place)) or self._outcomes.has_failed(place, state_of(found)):
                 self.waiting.done(place)
                 return False
-            judged = judge(place, self._lists, settle)
+            judged = judge(place, self._lists, settle, self._settings.gain_files)
         except FileNotFoundError:
             self._gone(place)
             return False

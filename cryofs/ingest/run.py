@@ -12,6 +12,7 @@ from threading import Event
 from cryofs.archive.changing import changing
 from cryofs.archive.progress import as_cryofs_error
 from cryofs.archive.recovery import recover_folder
+from cryofs.config.settings import load_settings
 from cryofs.errors import (
     ArchiveError,
     ChangedError,
@@ -111,14 +112,18 @@ class _Run:
         self._failed: dict[Path, FileState] = {}
         self._noted: set[str] = set()
         self._lists = ListReader()
+        # gain references that the options or the settings of the archive name, which stay plain
+        self._used: list[Path] = []
         self._gain = GainWait(archive, self._make_references, listener.note)
 
     def run(self) -> Summary:
         started = time.monotonic()
         if not self._archive.is_dir():
             raise ArchiveError(f"{self._archive}: not a folder; pass the folder of an archive")
+        self._used += load_settings(self._archive, {}).gain_files
         with changing(self._archive, Activity.INGEST, self._listener.note, break_lock=self._options.break_lock):
             if self._options.gain_file is not None:
+                self._used.append(self._options.gain_file)
                 references = References(self._archive)
                 references.import_file(self._options.gain_file)
                 references.record_checksums()
@@ -159,7 +164,7 @@ class _Run:
         for path in paths:
             self._check_stop()
             try:
-                judged = judge(path, self._lists, self._options.settle)
+                judged = judge(path, self._lists, self._options.settle, self._used)
                 is_held = judged.verdict is Verdict.READY and self._gain.holds(path, state_of(path.lstat()))
             except FileNotFoundError:
                 continue

@@ -91,6 +91,17 @@ def test_a_given_reference(tmp_path: Path) -> None:
     assert_verified(folder, 1)
 
 
+def test_gain_references_that_settings_name_stay_plain(tmp_path: Path) -> None:
+    settings = ("given.mrc", ""), ("set.mrc", 'gain = "set.mrc"\n'), ("eer.mrc", 'eer_gain = "eer.mrc"\n')
+    for name, _ in settings:
+        (tmp_path / name).write_bytes(header((1, 60, 50), 2) + np.ones((60, 50), "<f4").tobytes())
+    (tmp_path / "cryofs.toml").write_text("".join(line for _, line in settings))
+    options = IngestOptions(gain_file=tmp_path / "given.mrc", settle=0)
+    assert figures(ingested(tmp_path, options)[0]) == (0, 0, 3, 0)
+    (tmp_path / "cryofs.toml").unlink()
+    assert figures(ingested(tmp_path)[0]) == (3, 0, 0, 0)
+
+
 def test_values_without_a_common_gain_are_stored_as_they_are(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     smooth = rng.normal(size=(6, 60, 50)).astype("<f4").tobytes()

@@ -63,6 +63,17 @@ def test_movies_that_wait_are_counted_by_reason(tmp_path: Path) -> None:
         assert (facts["ingested"], facts["kept_plain"], facts["failed"], facts["alive"]) == (0, 0, 0, True)
 
 
+def test_the_gain_reference_of_the_settings_stays_plain(tmp_path: Path) -> None:
+    given = tmp_path / "set.mrc"
+    given.write_bytes(header((1, 64, 80), 2) + np.ones((64, 80), "<f4").tobytes())
+    with writable(tmp_path, settle=0, gain=str(given)) as files:
+        written(files, "/a.mrc")
+        wait_for(lambda: files.archived.facts()["ingested"])
+        wait_for(lambda: not files.archived.facts()["waiting_files"])
+        assert files.archived.facts()["ingested"] == 1
+    assert given.exists()
+
+
 def test_movies_that_cannot_proceed_are_named_with_the_reason(tmp_path: Path) -> None:
     with writable(tmp_path, settle=0) as files:
         written(files, "/cut.mrc", MOVIE[:-5])

@@ -112,6 +112,19 @@ def test_references_from_what_waits_on_request(tmp_path: Path, gain: GainWait, w
     assert worker.requests == [Request((one,), at_once=False), Request((one,), at_once=True)]
 
 
+def test_a_request_is_for_movies_that_the_first_reference_does_not_fit_too(
+    tmp_path: Path, gain: GainWait, worker: Worker
+) -> None:
+    one, other = waiting(gain, tmp_path / "a.mrc"), waiting(gain, tmp_path / "bb.mrc")
+    gain.settle_now()
+    worker.answer = lambda _: Answer((one,), (), time.time(), ("gain-reference.mrc",))
+    assert gain.update() == [one]
+    worker.answer = lambda _: Answer((), (other,), None)
+    assert gain.update() == [other]
+    assert worker.requests == [Request((one, other), at_once=True), Request((other,), at_once=True)]
+    assert gain.seconds_left() is None
+
+
 def test_a_reference_is_due_without_further_movies(tmp_path: Path, gain: GainWait, worker: Worker) -> None:
     one = waiting(gain, tmp_path / "a.mrc")
     worker.answer = lambda _: Answer((), (), 1.0)
