@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cryofs.archive.recovery import Report, recover
+from cryofs.archive.refusals import check_archive
 from cryofs.storage.archive_lock import Activity, ArchiveLock
+from cryofs.system.mount_table import mount_table
 
 
 @contextlib.contextmanager
@@ -15,8 +17,9 @@ def changing(archive: Path, activity: Activity, report: Report, *, break_lock: b
     Raises
     ------
     ArchiveError
-        Another holder excludes this one.
+        Another holder excludes this one, or the archive is on a cryofs mount.
     """
+    check_archive(archive, mount_table())
     with ArchiveLock(archive, activity, break_lock=break_lock) as lock:
         # the steps of a living holder are its own
         if lock.is_alone:

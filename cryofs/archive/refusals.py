@@ -28,8 +28,7 @@ def check_folders(source: Path, archive: Path, mounts: list[Mount]) -> None:
             os.scandir(folder).close()
         except OSError as error:
             raise ArchiveError(explain(error, folder)) from error
-    if _is_on_cryofs(archive, mounts):
-        raise ArchiveError(f"{archive}: not an archive (got a cryofs mount); pass the folder given to compress as -o")
+    check_archive(archive, mounts)
     inside = [mount.place for mount in mounts if mount.kind == MOUNT_TYPE and mount.place.is_relative_to(_real(source))]
     if _is_on_cryofs(source, mounts) or inside:
         place = inside[0] if inside else source
@@ -55,6 +54,18 @@ def check_scan(found: Scan, mounts: list[Mount]) -> None:
             raise ArchiveError(f"{folder}: SOURCE and ARCHIVE overlap (same folder as {other}); {_OTHER_FOLDER}")
         if device_name(key[0]) in cryofs_devices:
             raise ArchiveError(f"{folder}: invalid SOURCE (expected originals, got a cryofs mount); {_OTHER_FOLDER}")
+
+
+def check_archive(archive: Path, mounts: list[Mount]) -> None:
+    """Check that a folder can be an archive.
+
+    Raises
+    ------
+    ArchiveError
+        The folder is on a cryofs mount.
+    """
+    if _is_on_cryofs(archive, mounts):
+        raise ArchiveError(f"{archive}: not an archive (got a cryofs mount); pass the folder given to compress as -o")
 
 
 def check_links(found: Scan) -> None:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
 from cryofs.errors import CryofsError, GainError
 from cryofs.formats.archive_names import (
     EER_GAIN_REFERENCE,
@@ -111,8 +109,6 @@ class References:
         given, data = gain_library.load_given(path)
         if orientation != UPRIGHT:
             data = gain_library.reference_file(given.turned(orientation), None)
-        if not (np.isfinite(given.gain) & (given.gain > 0)).any():
-            raise GainError(f"{path}: the gain reference has no positive value; pass another file, or --gain auto")
         sha256 = gain_library.bytes_sha256(data)
         for reference in self._known:
             if reference.record.sha256 == sha256:

@@ -125,9 +125,14 @@ def test_an_invalid_gain_is_refused_by_a_writable_mount(tmp_path: Path) -> None:
     (archive := tmp_path / "archive").mkdir()
     (tmp_path / "mnt").mkdir()
     (tmp_path / "bad.mrc").write_bytes(bytes(2000))
-    gain = f"gain={tmp_path / 'bad.mrc'}"
-    done = cryofs("mount", archive, tmp_path / "mnt", "-o", f"writable,{gain}", check=False)
-    assert done.returncode == 1
-    assert f"{tmp_path / 'bad.mrc'}: not a valid gain reference" in done.stderr
+    (tmp_path / "zeros.mrc").write_bytes(header((1, 60, 50), 2) + bytes(60 * 50 * 4))
+    for name, problem in (
+        ("zeros.mrc", "the gain reference has no positive value"),
+        ("bad.mrc", "not a valid gain reference"),
+    ):
+        gain = f"gain={tmp_path / name}"
+        done = cryofs("mount", archive, tmp_path / "mnt", "-o", f"writable,{gain}", check=False)
+        assert done.returncode == 1
+        assert f"{tmp_path / name}: {problem}" in done.stderr
     with mounted(archive, tmp_path / "mnt", "-o", gain):
         pass

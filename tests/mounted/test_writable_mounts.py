@@ -36,3 +36,15 @@ def test_rw_alone_changes_nothing(tmp_path: Path) -> None:
     (tmp_path / "archive").mkdir()
     with mounted(tmp_path / "archive", tmp_path / "mnt", "-o", "rw") as mount:
         refused(mount / "x")
+
+
+@pytest.mark.parametrize("option", ["--writable", "-oro"])
+def test_a_mount_is_no_archive_to_change(tmp_path: Path, option: str) -> None:
+    source, archive = tmp_path / "source", tmp_path / "archive"
+    source.mkdir()
+    archive.mkdir()
+    with mounted(archive, tmp_path / "mnt", option) as mount:
+        for command in (("ingest", mount), ("compress", source, "-o", mount)):
+            done = cryofs(*command, check=False)
+            assert done.returncode == 1
+            assert f"{mount}: not an archive (got a cryofs mount)" in done.stderr
