@@ -47,7 +47,7 @@ class WaitingMovie:
     due : float or None
         When it is due, by the monotonic clock; None if it waits for an event.
     reason : str
-        Details for people; kept while the movie is taken.
+        Details for figures and messages; kept while the movie is taken.
     """
 
     size: int
@@ -119,7 +119,7 @@ class WaitingMovies:
         seconds : float or None
             When it is due again; None if it waits for an event.
         reason : str
-            Details for people.
+            Details for figures and messages.
         """
         with self._changed:
             known = self._movies.get(place)

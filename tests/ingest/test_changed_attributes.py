@@ -181,7 +181,9 @@ def test_a_file_that_the_journal_describes_is_not_replaced(copied: Path) -> None
     add_line(copied, Line("kept", FileMark.of(stored.name, stored.stat()), other, ".cryofs-kept-1", 1.0))
     notes: list[str] = []
     record_changed(copied, notes.append, lambda: None)
-    assert notes == [f"{stored}: changed attributes not recorded (the journal of its folder describes it)"]
+    assert notes == [
+        f"{stored}: changed attributes not recorded (the journal of its folder has an unfinished step for it)"
+    ]
     assert is_held(stored)
 
 
