@@ -7,19 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from cryofs.config.settings import Settings
 from cryofs.storage import changes
 from cryofs.storage.atomic_file import OWN_PREFIX
 from cryofs.storage.checksum_lists import set_seen
 from cryofs.storage.hashing import hash_file
 from cryofs.system.renaming import EXCHANGE
-from cryofs.vfs.callers import Caller
 from cryofs.vfs.changing import AttributeChange
 from cryofs.vfs.writable import WritableFileSystem
 from tests.failing_disk import FailingDisk
-from tests.vfs.serving import content, started
+from tests.ingest.mounts import CALLER, writable
+from tests.vfs.serving import content
 
-CALLER = Caller(os.geteuid(), os.getegid())
 Tree = dict[str, bytes | str | None]
 
 
@@ -72,8 +70,7 @@ def test_a_failing_call_of_a_change(tmp_path: Path, case: str) -> None:
             set_seen(folder / name, hashed.sha256, hashed.found)
         before = tree(folder)
         disk = FailingDisk(number or 10**6, errno.EIO, for_good=False)
-        with started(WritableFileSystem(folder, Settings(jobs=1, close="fast"))) as files:
-            assert isinstance(files, WritableFileSystem)
+        with writable(folder, close="fast", settle=86400) as files:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(changes, "disk", disk)
                 has_failed = False
