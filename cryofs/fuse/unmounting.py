@@ -4,6 +4,7 @@ Imports no FUSE library, so that `cryofs umount` starts quickly.
 """
 
 import ctypes
+import errno
 import os
 import pwd
 import shutil
@@ -33,6 +34,8 @@ from cryofs.text import printable
 _UNMOUNT_SECONDS = 30.0
 # Limits for finding and for detaching a mount; together below 2 s.
 _LAZY_FIND_SECONDS, _LAZY_SECONDS = 0.6, 1.2
+# How long a mount may be busy: a program that looks at it, such as df, uses it for a moment.
+_BUSY_SECONDS, _BUSY_PAUSE = 1.0, 0.02
 # Seconds before a copy in another mount namespace counts as permanent; short-lived namespaces also copy all mounts.
 _NAMESPACE_SECONDS = 2.0
 # from sys/mount.h
@@ -114,8 +117,14 @@ def _bdi_entry(mount: Mount) -> int | None:
 def _remove(mountpoint: Path, lazy: bool) -> None:
     """Remove the topmost mount on a mountpoint."""
     seconds = _LAZY_SECONDS if lazy else _UNMOUNT_SECONDS
+    until = time.monotonic() + _BUSY_SECONDS
     try:
-        reason = limited.run(partial(_error_of_removing, mountpoint, lazy), seconds)
+        while (
+            (reason := limited.run(partial(_error_of_removing, mountpoint, lazy), seconds)) is not None
+            and os.strerror(errno.EBUSY) in reason
+            and time.monotonic() < until
+        ):
+            time.sleep(_BUSY_PAUSE)
     except TimeoutError:
         raise MountError(
             f"{mountpoint}: unmounting did not finish within {seconds:g} s; check that the storage of the folders "

@@ -75,8 +75,8 @@ def test_unmounting_after_everything_is_archived(tmp_path: Path) -> None:
             waiting = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
             assert waiting.stderr
             lines = iter(waiting.stderr.readline, "")
-            opener = f"{Path('/proc/self/comm').read_text().strip()} (process {os.getpid()})"
-            assert any(f"X.mrc: open for writing by {opener}" in line for line in lines)
+            program = Path("/proc/self/comm").read_text().strip()
+            assert any(f"X.mrc: open for writing by {program} (process {os.getpid()})" in line for line in lines)
             # the mount stays as it was
             waiting.send_signal(signal.SIGINT)
             waiting.stderr.close()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cryofs.fuse.control import is_mounted
+from cryofs.fuse.unmounting import unmount
 from tests.mounted.support import NEEDS_MOUNTS, facts_of, is_gone
 from tests.privileges import CAN_MOUNT
 from tests.support import DETACH_MOUNTS, cryofs, mounted, run_in_process
@@ -77,6 +78,17 @@ def test_a_busy_mount_is_not_forced(session: Path, shared: Path) -> None:
         assert done.returncode == 1
         assert "fuser" in done.stderr
     assert (shared / "notes.txt").read_text() == "300 kV"
+
+
+def test_a_mount_that_is_busy_for_a_moment(session: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place := tmp_path / "mnt").mkdir()
+    cryofs("mount", session.with_name("archive"), place, "--log-file", tmp_path / "log")
+    file = (place / "notes.txt").open()
+    # the pause before the next attempt
+    monkeypatch.setattr("cryofs.fuse.unmounting.time.sleep", lambda _: file.close())
+    unmount(place)
+    assert file.closed
+    assert not is_mounted(place)
 
 
 def test_a_stale_mount_is_reported_and_removed(session: Path, tmp_path: Path) -> None:
