@@ -34,7 +34,7 @@ _REFUSED = {
 # Ignored options: those always in effect, and those without effect. mount(8) passes rw by default, so that it must not
 # make a mount writable.
 _IMPLIED = {
-    *("ro", "rw", "nosuid", "nodev", "default_permissions", "async", "sync", "dirsync", "atime", "noatime", "diratime"),
+    *("rw", "nosuid", "nodev", "default_permissions", "async", "sync", "dirsync", "atime", "noatime", "diratime"),
     *("nodiratime", "relatime", "norelatime", "strictatime", "nostrictatime", "lazytime", "nolazytime"),
 }
 # Options that mount(8), fstab and systemd handle themselves; mount(8) passes rw by default.
@@ -78,6 +78,8 @@ class MountOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         Whether to mount over a folder that is not empty, which hides its files.
     writable : bool
         Whether programs can write through the mount.
+    ro : bool
+        Whether the mount has to be read-only, as it is without `writable`.
     break_lock : bool
         Whether a writable mount ignores the locks of other machines on the archive.
 
@@ -92,6 +94,7 @@ class MountOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     log_format: Format | None = None
     nonempty: bool = False
     writable: bool = False
+    ro: bool = False
     break_lock: bool = False
 
     fsname: str | None = None
@@ -117,12 +120,17 @@ class MountOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             raise ValueError(f"log_file={self.log_file}: not an absolute path; write the full path")
         if self.writable and (self.uid is not None or self.gid is not None or self.umask):
             raise ValueError("writable and uid, gid or umask are mutually exclusive; new files belong to their writer")
+        if self.writable and self.ro:
+            raise ValueError("writable and ro are mutually exclusive; set only one")
 
 
 # Options without a value.
 _SWITCHES = {name for kind in (MountOptions, Settings) for name, of in get_type_hints(kind).items() if of is bool}
 _EXAMPLES = {"cache_size": "8GiB", "readahead": "4MiB", "umask": "027", "metrics": "9555", "log_file": "/var/log/x.log"}
-_OURS = ("uid", "gid", "umask", "log_file", "log_level", "log_format", "fsname", "nonempty", "writable", "break_lock")
+_OURS = (
+    *("uid", "gid", "umask", "log_file", "log_level", "log_format", "fsname", "nonempty"),
+    *("writable", "ro", "break_lock"),
+)
 _OF_FUSE = tuple(name for name in MountOptions.__struct_fields__ if name not in _OURS)
 
 
@@ -156,7 +164,7 @@ def parse_options(text: str) -> tuple[MountOptions, dict[str, Any]]:
         name = written.replace("-", "_")
         if name in _REFUSED:
             raise UsageError(f"-o {written}: not supported, because cryofs mounts {_REFUSED[name]}; remove this option")
-        if equals and name in {*_IMPLIED, "exec"}:
+        if equals and name in {*_IMPLIED, "exec", "ro"}:
             raise UsageError(f"-o {written}: unexpected value; write {written} alone, or remove this option")
         if name in _IMPLIED:
             continue

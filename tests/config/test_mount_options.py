@@ -34,7 +34,7 @@ def test_each_kind_of_option() -> None:
 
 
 def test_spaces_around_names_are_ignored() -> None:
-    assert parse_options("allow_other, umask=027 , ,ro ") == parse_options("allow_other,umask=027")
+    assert parse_options("allow_other, umask=027 , ,rw ") == parse_options("allow_other,umask=027")
     assert without_mount_words("noauto, _netdev , x-systemd.automount") == ""
 
 
@@ -56,7 +56,7 @@ def test_options_for_libfuse() -> None:
         ("cache-sise=4", "did you mean cache_size"),
         ("noauto", "unknown option"),
         ("kernel_cache", "remove this option"),
-        *((f"writable,{option}", "mutually exclusive") for option in ("uid=0", "gid=0", "umask=022")),
+        *((f"writable,{option}", "mutually exclusive") for option in ("uid=0", "gid=0", "umask=022", "ro")),
         ("umask=9", "umask: invalid umask '9'; expected octal permission bits"),
         ("umask", "-o umask: missing value; write umask=027"),
         ("cache_size", "-o cache_size: missing value; write cache_size=8GiB"),
