@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks.simulate import header
 from cryofs.errors import ArchiveError, FullDiskError
+from cryofs.ingest import in_background
 from cryofs.ingest.children import Children
 from cryofs.ingest.outcomes import Outcomes
 from cryofs.storage.file_state import state_of
@@ -98,8 +99,9 @@ def test_a_movie_that_failed_is_named_until_it_changes(tmp_path: Path, errors: l
 
 
 def test_a_full_disk_is_logged_once_and_tried_again(
-    tmp_path: Path, errors: list[Exception], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, errors: list[Exception], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(in_background, "_QUOTA_SECONDS", 1.0)
     errors += [FullDiskError("no space left"), FullDiskError("no space left"), ArchiveError("it is broken")]
     caplog.set_level(logging.INFO, "cryofs")
     with writable(tmp_path, settle=0) as files:
@@ -113,7 +115,7 @@ def test_a_full_disk_is_logged_once_and_tried_again(
         wait_for(lambda: files.archived.facts()["failed"])
     lines = [record.getMessage() for record in caplog.records if "not archived" in record.getMessage()]
     assert lines == [
-        f"{tmp_path}/a.mrc: not archived yet (no space left); trying again every 10 s",
+        f"{tmp_path}/a.mrc: not archived yet (no space left); trying again every 1 s",
         f"{tmp_path}/a.mrc: not archived (it is broken)",
     ]
 

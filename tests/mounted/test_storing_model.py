@@ -51,7 +51,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Pa
 
 
 def test_random_operations_equal_those_on_a_plain_folder(folders: tuple[Path, Path]) -> None:
-    run(folders, 12, 25, Storing)
+    run(folders, 6, 25, Storing)
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from tests.privileges import CAN_USE_FUSE
 from tests.torture.__main__ import parts, run
 from tests.torture.figures import BEGIN, END, Figures, table, write_into
 
-PARTS = parts(kills=8, damaged=10, minutes=0.05, readers=8, seed=1, stressed=0)
+PARTS = parts(kills=5, damaged=10, minutes=0.05, readers=8, seed=1, stressed=0)
 
 
 @pytest.mark.mounted
