@@ -18,7 +18,7 @@ from cryofs.gain.waiting_estimates import remove_estimates
 from cryofs.ingest.make_references import Answer, Patience, Request
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.mrc import MrcMovie
-from cryofs.storage.file_state import FileState, state_of
+from cryofs.storage.file_state import FileState, is_still, state_of
 
 # Pause after an error of the worker, for example because no space is left for a reference.
 _RETRY_SECONDS = 60.0
@@ -92,7 +92,7 @@ class GainWait:
 
     def without_gain(self) -> frozenset[Path]:
         """Return the movies to archive without a gain reference, unless they changed since."""
-        return frozenset(place for place, state in self._without.items() if _has_state(place, state))
+        return frozenset(place for place, state in self._without.items() if is_still(place, state, follow_links=False))
 
     def settle_now(self) -> bool:
         """Make references from the waiting movies at the next `update`; return False if this changes nothing.
@@ -158,7 +158,7 @@ class GainWait:
 
     def _forget_missing(self) -> None:
         for place in list(self._waiting):
-            if _has_state(place, self._waiting[place].state):
+            if is_still(place, self._waiting[place].state, follow_links=False):
                 continue
             # removed, renamed or changed; a changed movie is scheduled again by its writer
             del self._waiting[place]
@@ -229,10 +229,3 @@ def _states(paths: Iterable[Path]) -> _References:
         with contextlib.suppress(FileNotFoundError):
             found[path] = state_of(path.stat())
     return found
-
-
-def _has_state(place: Path, state: FileState) -> bool:
-    try:
-        return state_of(place.lstat()) == state
-    except OSError:
-        return False

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cryofs.ingest.waiting import WaitingMovie, Why
-from cryofs.storage.file_state import FileState, state_of
+from cryofs.storage.file_state import FileState, is_still
 from cryofs.text import MOST_LINES, first_lines, printable
 
 # Reasons whose movies are listed by name, because they need attention.
@@ -72,7 +72,7 @@ class Outcomes:
         with self._lock:
             failed = dict(self._failed)
         # movies that were removed or changed no longer count as failed
-        gone = [place for place, (state, _) in failed.items() if not _has_state(place, state)]
+        gone = [place for place, (state, _) in failed.items() if not is_still(place, state, follow_links=False)]
         with self._lock:
             for place in gone:
                 if self._failed.get(place) == failed.pop(place):
@@ -121,10 +121,3 @@ def waiting_facts(movies: dict[Path, WaitingMovie], name_of: Callable[[Path], st
 def _oldest(movies: Iterable[WaitingMovie], now: float) -> float:
     """Return the time that the oldest movie has waited in seconds; 0 without movies."""
     return round(max(0.0, now - min((movie.since for movie in movies), default=now)), 1)
-
-
-def _has_state(place: Path, state: FileState) -> bool:
-    try:
-        return state_of(place.lstat()) == state
-    except OSError:
-        return False

@@ -22,8 +22,7 @@ from cryofs.storage import changes
 from cryofs.storage.atomic_file import Draft, draft
 from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.checksum_lists import replacing
-from cryofs.storage.extended_attributes import users_attributes
-from cryofs.storage.file_copy import copy_owner
+from cryofs.storage.file_copy import copy_attributes
 from cryofs.storage.file_state import is_still
 from cryofs.storage.folders import folders_of
 from cryofs.storage.journal import read_journal
@@ -134,7 +133,7 @@ def recorded_draft(
             made.write(source.read_exactly(min(_CHUNK, end - offset), offset, source.name))
         made.write(encode_record(record, end))
         made.file.flush()
-        _copy_attributes(source, made, mode)
+        copy_attributes(source.descriptor, made.file.fileno(), mode)
         made.sync()
         with LocalFile(made.file.fileno(), source.name, is_owned=False) as written:
             for offset in range(0, end, _CHUNK):
@@ -167,15 +166,6 @@ def replace_record(made: Draft, source: LocalFile, switch: Callable[[], None]) -
     with replacing(archived):
         made.publish()
     switch()
-
-
-def _copy_attributes(source: LocalFile, made: Draft, mode: int) -> None:
-    target = made.file.fileno()
-    copy_owner(source.stat, target)
-    for name in users_attributes(source.descriptor):
-        changes.disk.set_attribute(target, name, os.getxattr(source.descriptor, name))
-    # last, because a change of owner clears bits
-    changes.disk.set_mode(target, mode)
 
 
 def _stored_mode(mode: int) -> int:

@@ -39,7 +39,7 @@ from cryofs.ingest.summary import Listener, Summary
 from cryofs.ingest.twin import remove_equal
 from cryofs.storage.archive_lock import Activity
 from cryofs.storage.checksum_lists import ListReader, set_seen
-from cryofs.storage.file_state import FileState, state_of
+from cryofs.storage.file_state import FileState, is_still, state_of
 from cryofs.storage.folders import folders_of
 from cryofs.storage.hashing import hash_file
 from cryofs.storage.journal import JOURNAL_NAME, read_journal
@@ -293,10 +293,7 @@ class _Run:
     def _has_failed(self, plain: Path) -> bool:
         """Return True if a file failed before and is unchanged; it counts as failed already."""
         known = self._failed.get(plain)
-        try:
-            return known is not None and known == state_of(plain.lstat())
-        except OSError:
-            return False
+        return known is not None and is_still(plain, known, follow_links=False)
 
     def _fail(self, plain: Path, error: CryofsError) -> None:
         if not self._has_failed(plain):

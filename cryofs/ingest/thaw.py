@@ -24,8 +24,7 @@ from cryofs.storage import changes
 from cryofs.storage.atomic_file import Draft, draft, regular_file, sync_folder
 from cryofs.storage.byte_source import LocalFile
 from cryofs.storage.checksum_lists import recorded, replacing, update
-from cryofs.storage.extended_attributes import users_attributes
-from cryofs.storage.file_copy import copy_owner
+from cryofs.storage.file_copy import copy_attributes
 from cryofs.storage.steps import Users, replace_twin
 
 
@@ -53,7 +52,7 @@ def original_draft(
     """
     if empty and not check_removable(plain, gains):
         with LocalFile.open(archived_path(plain)) as source, draft(plain) as made:
-            _copy_owner(source.descriptor, made.file.fileno(), stat.S_IMODE(os.fstat(source.descriptor).st_mode))
+            copy_attributes(source.descriptor, made.file.fileno(), stat.S_IMODE(os.fstat(source.descriptor).st_mode))
             made.sync()
             yield made.path
         return
@@ -141,17 +140,8 @@ def is_damaged(plain: Path) -> bool:
 
 def _copy_attributes(movie: ArchivedMovie, made: Draft, *, empty: bool) -> None:
     """Give a draft the owner and attributes that readers see of a movie; an empty one gets the present time."""
-    source, target = movie.source.descriptor, made.file.fileno()
+    target = made.file.fileno()
     original: Original = movie.record.original
-    _copy_owner(source, target, original.mode)
+    copy_attributes(movie.source.descriptor, target, original.mode)
     if not empty:
         changes.disk.set_times(target, original.atime_ns, original.mtime_ns)
-
-
-def _copy_owner(source: int, target: int, mode: int) -> None:
-    """Give a draft a mode, and the owner and attributes of a stored file."""
-    copy_owner(os.fstat(source), target)
-    for name in users_attributes(source):
-        changes.disk.set_attribute(target, name, os.getxattr(source, name))
-    # after the owner, because a change of owner clears bits
-    changes.disk.set_mode(target, mode)

@@ -13,6 +13,7 @@ from pathlib import Path
 from cryofs.errors import ArchiveError
 from cryofs.storage import changes
 from cryofs.storage.atomic_file import Draft, draft, naming, sync_folder
+from cryofs.storage.extended_attributes import users_attributes
 from cryofs.storage.file_state import is_still, state_of
 
 _CHUNK = 8 << 20
@@ -34,6 +35,15 @@ def copy_owner(found: os.stat_result, target: int) -> None:
     now = os.fstat(target)
     if (now.st_uid, now.st_gid) != (found.st_uid, found.st_gid):
         changes.disk.set_owner(target, found.st_uid, found.st_gid)
+
+
+def copy_attributes(source: int, target: int, mode: int) -> None:
+    """Give an open file the owner and the programs' extended attributes of another, and a mode."""
+    copy_owner(os.fstat(source), target)
+    for name in users_attributes(source):
+        changes.disk.set_attribute(target, name, os.getxattr(source, name))
+    # last, because a change of owner clears bits
+    changes.disk.set_mode(target, mode)
 
 
 def _unsurrounded(_target: Path, _sha256: str) -> AbstractContextManager[None]:

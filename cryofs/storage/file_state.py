@@ -41,9 +41,9 @@ def _besides_content(found: os.stat_result) -> tuple[int, int, int, int]:
     return found.st_nlink, found.st_mode, found.st_uid, found.st_gid
 
 
-def is_still(path: Path, state: FileState) -> bool:
+def is_still(path: Path, state: FileState, *, follow_links: bool = True) -> bool:
     """Return True if the file at `path` has this identity; return False if it differs or stat fails."""
     try:
-        return state_of(path.stat()) == state
+        return state_of(path.stat(follow_symlinks=follow_links)) == state
     except OSError:
         return False
