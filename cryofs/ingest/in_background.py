@@ -78,7 +78,7 @@ class Ingester:
 
     def is_busy(self) -> bool:
         """Return True while movies are archived."""
-        return any(movie.why is Why.INGESTING for movie in self.waiting.snapshot().values())
+        return bool(self._taken)
 
     def search_again(self) -> None:
         """Search for movies later, because a folder may have been renamed; returns at once."""
