@@ -5,22 +5,18 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-from cryofs.system.process_state import PROC
+from cryofs.system.process_state import PROC, open_files
 
 
 def writers_of(files: Collection[Path], processes: Path = PROC) -> dict[Path, str]:
     """Return, for each file, a program that has it open for writing, such as ``dd (process 4711)``, if one is found."""
     found: dict[Path, str] = {}
     for process in processes.iterdir():
-        if not process.name.isdecimal():
-            continue
-        # the process may have ended, or belong to another user
-        with contextlib.suppress(OSError), os.scandir(process / "fd") as entries:
-            for entry in entries:
-                with contextlib.suppress(OSError):
-                    file = Path(entry.path).readlink()
-                    if file in files and _is_written(process / "fdinfo" / entry.name):
-                        found[file] = f"{(process / 'comm').read_text().strip()} (process {process.name})"
+        for descriptor, file in open_files(process) if process.name.isdecimal() else ():
+            # the process may have closed the file, or ended
+            with contextlib.suppress(OSError):
+                if file in files and _is_written(process / "fdinfo" / descriptor):
+                    found[file] = f"{(process / 'comm').read_text().strip()} (process {process.name})"
     return found
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,13 +27,15 @@ def process_state(process: Path) -> ProcessState | None:
     return None
 
 
-def descriptors_of(process: Path, file: Path) -> list[str]:
-    """Return the open descriptors of a process that refer to a file; none if this user may not inspect the process."""
-    found = []
+def open_files(process: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the open descriptors of a process with their files; none if this user may not inspect the process."""
     with contextlib.suppress(OSError), os.scandir(process / "fd") as entries:
         for entry in entries:
             # the descriptor may have been closed since the folder was listed
             with contextlib.suppress(OSError):
-                if Path(entry.path).readlink() == file:
-                    found.append(entry.name)
-    return found
+                yield entry.name, Path(entry.path).readlink()
+
+
+def descriptors_of(process: Path, file: Path) -> list[str]:
+    """Return the open descriptors of a process that refer to a file."""
+    return [descriptor for descriptor, opened in open_files(process) if opened == file]
