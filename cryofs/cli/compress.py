@@ -19,7 +19,7 @@ from cryofs.cli.parameters import (
     json_option,
     part_option,
 )
-from cryofs.config.choices import CompressionChoice, EerChoice, GainOrientation, NarrowChoice
+from cryofs.config.choices import GAIN_WORDS, CompressionChoice, EerChoice, GainOrientation, NarrowChoice
 from cryofs.errors import FullDiskError
 from cryofs.execution.parts import Part
 from cryofs.text import percent, printable, size_text
@@ -141,7 +141,7 @@ def command(
         from cryofs.compress.movie_task import CompressOptions
 
     options = CompressOptions(
-        gain=gain if gain in ("auto", "none") else Path(gain),  # type: ignore[arg-type]
+        gain=gain if gain in GAIN_WORDS else Path(gain),  # type: ignore[arg-type]
         gain_orientation=_orientation(gain_orientation, gain, eer_settings),
         coding=_coding(**coding),
         rendering=_rendering(eer_files, eer_settings),
@@ -185,7 +185,7 @@ def _links(*, follow_links: bool, keep_links: bool) -> Literal["report", "follow
 def _orientation(name: GainOrientation | None, gain: str, eer_settings: dict[str, Any]) -> "Orientation":
     from cryofs.kernels.orientation import orientation_of
 
-    has_reference = "eer_gain" in eer_settings or not (gain in ("auto", "none") or Path(gain).is_dir())
+    has_reference = "eer_gain" in eer_settings or not (gain in GAIN_WORDS or Path(gain).is_dir())
     if name is not None and not has_reference:
         raise click.UsageError("--gain-orientation requires a gain reference; set --gain FILE or --eer-gain")
     return orientation_of(name)

@@ -28,8 +28,8 @@ from cryofs.movies.source import SourceMovie
 from cryofs.storage import checksum_lists
 from cryofs.storage.atomic_file import NoHardLinksError, regular_file, write_file
 
-# Maximum number of frames of an estimate, so that a movie without a stable estimate does not delay the run.
-MAX_FRAMES = 1000
+# An estimate ends at this number of frames, so that a movie without a stable estimate does not delay the run.
+LIMITS = Limits(1000, goal=Goal.STABLE)
 # Share of defects that no detector exceeds.
 _DEFECTS_SHARE = 0.01
 # Error of two additional roundings, in last bits.
@@ -272,7 +272,6 @@ def _estimate(
     on_row: Callable[[FrameRow], None],
 ) -> Estimation | None:
     estimation: Estimation | None = None
-    limits = Limits(MAX_FRAMES, goal=Goal.STABLE)
     for path in movies:
         try:
             with open_movie(path) as movie:
@@ -280,7 +279,7 @@ def _estimate(
                     estimation = Estimation.for_movie(movie, tolerance=tolerance)
                 elif not matches(GainReference(estimation.estimate.reference()), take_samples(movie)):
                     continue
-                for row in estimation.add_movie(movie, pool, limits):
+                for row in estimation.add_movie(movie, pool, LIMITS):
                     on_row(row)
         except (CryofsError, OSError):
             continue  # the error is reported when the movie is archived

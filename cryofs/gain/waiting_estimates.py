@@ -11,9 +11,9 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 from cryofs.errors import CryofsError
-from cryofs.gain.estimation import MIN_FRAMES_TO_JUDGE, Ending, Estimation, FrameRow, Goal, Limits
+from cryofs.gain.estimation import MIN_FRAMES_TO_JUDGE, Ending, Estimation, FrameRow
 from cryofs.gain.estimation_state import load_all, save, state_path
-from cryofs.gain.references import MAX_FRAMES, ROUNDED_TWICE
+from cryofs.gain.references import LIMITS, ROUNDED_TWICE
 from cryofs.gain.samples import take_samples
 from cryofs.movies.mrc import MrcMovie
 from cryofs.storage import changes
@@ -21,7 +21,6 @@ from cryofs.storage.atomic_file import OWN_PREFIX, remove_stale_drafts
 from cryofs.storage.folders import make_folders
 
 _FOLDER = OWN_PREFIX + "gain"
-_LIMITS = Limits(MAX_FRAMES, goal=Goal.STABLE)
 
 
 class WaitingEstimates:
@@ -96,12 +95,12 @@ class WaitingEstimates:
 
     def _extend(self, estimation: Estimation, movie: MrcMovie) -> None:
         self._unsaved.add(estimation.number)
-        for row in estimation.add_movie(movie, self._pool, _LIMITS):
+        for row in estimation.add_movie(movie, self._pool, LIMITS):
             self._on_row(row)
 
     def is_settled(self, estimation: Estimation) -> bool:
         """Return True if further frames would not be used, because the gain no longer changes or there are too many."""
-        return estimation.ending(_LIMITS) in (Ending.STABLE, Ending.MAX_FRAMES)
+        return estimation.ending(LIMITS) in (Ending.STABLE, Ending.MAX_FRAMES)
 
     def drop(self, estimation: Estimation) -> None:
         """Remove an estimate that is no longer needed."""
