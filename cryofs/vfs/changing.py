@@ -8,7 +8,6 @@ name that readers see, `X.mrc`; the stored file is `X.mrc.tif` beside it.
 """
 
 import errno
-import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -218,6 +217,8 @@ class MountParts:
         Returns the context of a step about a name; see `UsersOfStep`.
     room : Room
         Room on the file system of the archive.
+    times : FolderTimes
+        Times of folders: `times.kept(folder)` gives a folder its time back after work of cryofs in it.
     """
 
     archive: Path
@@ -227,11 +228,7 @@ class MountParts:
     names: NameLocks
     users: UsersOfStep
     room: Room
-
-    @functools.cached_property
-    def times(self) -> FolderTimes:
-        """Times of folders: `times.kept(folder)` gives a folder its time back after work of cryofs in it."""
-        return FolderTimes(self.root)
+    times: FolderTimes
 
 
 MakeArchivedMovies = Callable[[MountParts], ArchivedMovies]

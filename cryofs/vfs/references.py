@@ -68,8 +68,7 @@ class GainReferences:
 
     def nearest(self, folder: Path) -> Path | None:
         """Return the nearest reference for TIFF movies of other programs, from a folder upwards, or None."""
-        below = folder.relative_to(self._root.path)
-        places = (self._root.path / part / GAIN_REFERENCE for part in (below, *below.parents))
+        places = (above / GAIN_REFERENCE for above in self._upwards(folder))
         return next((place for place in places if self._shown(place, counts=False)), None)
 
     def names(self, folder: Path, counts: bool) -> set[str]:
@@ -83,9 +82,13 @@ class GainReferences:
         appear, elsewhere only the folder's own `gain-reference.mrc`.
         """
         if counts or self._needs_references(folder):
-            below = folder.relative_to(self._root.path)
-            return [self._root.path / part for part in (below, *below.parents)]
+            return self._upwards(folder)
         return [folder] if name == GAIN_REFERENCE else []
+
+    def _upwards(self, folder: Path) -> list[Path]:
+        """Return a folder and all folders above it, up to the archive."""
+        below = folder.relative_to(self._root.path)
+        return [self._root.path / part for part in (below, *below.parents)]
 
     def _in(self, folder: Path) -> list[str]:
         """Return the names of the references in a folder; empty if the folder cannot be read."""
@@ -128,8 +131,7 @@ class GainReferences:
         name = later_reference_name(sha256)
         if path.name == name:
             return True
-        below = path.parent.relative_to(self._root.path)
-        if any(self._is_copy(self._root.path / part / name, sha256) for part in (below, *below.parents)):
+        if any(self._is_copy(folder / name, sha256) for folder in self._upwards(path.parent)):
             return False
         return any(self._gain_of(file, found) == sha256 for file, found in self._root.files_below(path.parent))
 

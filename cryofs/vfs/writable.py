@@ -26,6 +26,7 @@ from cryofs.vfs.callers import Caller
 from cryofs.vfs.changing import ArchivedMovies, AttributeChange, MakeArchivedMovies, MountParts, ReadOnlyMovies
 from cryofs.vfs.early_writeback import EarlyWriteback
 from cryofs.vfs.file_system import FileSystem
+from cryofs.vfs.folder_times import FolderTimes
 from cryofs.vfs.handles import Handle, open_writer, write_all
 from cryofs.vfs.known_pages import KnownPages
 from cryofs.vfs.listing import Listed, Listing
@@ -67,7 +68,8 @@ class WritableFileSystem(FileSystem):
         self._locks = NameLocks()
         self._room = Room(self._root.descriptor, settings.reserve, self._live.written)
         users = functools.partial(users_of_step, self._tree, self._live, self._opener)
-        parts = MountParts(self.archive, self._root, self._tree, self._live, self._locks, users, self._room)
+        times = FolderTimes(self._root)
+        parts = MountParts(self.archive, self._root, self._tree, self._live, self._locks, users, self._room, times)
         self.archived: ArchivedMovies = make_archived(parts) if make_archived is not None else ReadOnlyMovies()
         self.names = NameChanges(parts, self.archived, self._forget)
         self.attribute_changes = AttributeChanges(parts, self.archived, self.names)
