@@ -85,7 +85,7 @@ def _watched(pid: int) -> Iterator[list[int]]:
 
     def look() -> None:
         while not ended.wait(_LOOK_SECONDS):
-            found.append(sum(map(_memory, _family(pid))))
+            found.append(sum(map(memory_of, family(pid))))
 
     looking = threading.Thread(target=look)
     looking.start()
@@ -96,14 +96,16 @@ def _watched(pid: int) -> Iterator[list[int]]:
         looking.join()
 
 
-def _family(pid: int) -> list[psutil.Process]:
+def family(pid: int) -> list[psutil.Process]:
+    """Return a process and those that it started; none if it has ended."""
     with contextlib.suppress(psutil.Error):
         process = psutil.Process(pid)
         return [process, *process.children(recursive=True)]
     return []
 
 
-def _memory(process: psutil.Process) -> int:
+def memory_of(process: psutil.Process) -> int:
+    """Return the memory of a process in bytes, with its share of what it shares; 0 if it has ended."""
     with contextlib.suppress(psutil.Error, OSError):
         return int(process.memory_full_info().pss)
     return 0

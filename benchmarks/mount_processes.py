@@ -5,18 +5,19 @@ from pathlib import Path
 import psutil
 
 from benchmarks import mounts
+from benchmarks.measure import family, memory_of
 
 
 class MountProcesses:
     """The process of a mount, and those that it started."""
 
     def __init__(self, mount: Path):
-        self._mount = psutil.Process(mounts.pid_of(mount))
+        self._pid = mounts.pid_of(mount)
 
     def core_seconds(self) -> float:
         """Return the processor time so far, including that of processes that ended."""
         total = 0.0
-        for process in self._all():
+        for process in family(self._pid):
             try:
                 total += sum(process.cpu_times()[:4])
             except psutil.NoSuchProcess:
@@ -25,13 +26,4 @@ class MountProcesses:
 
     def memory(self) -> int:
         """Return the memory of all processes together, in bytes; shared pages count once."""
-        total = 0
-        for process in self._all():
-            try:
-                total += process.memory_full_info().pss
-            except psutil.NoSuchProcess:
-                continue
-        return total
-
-    def _all(self) -> list[psutil.Process]:
-        return [self._mount, *self._mount.children(recursive=True)]
+        return sum(map(memory_of, family(self._pid)))

@@ -58,12 +58,17 @@ def cryofs(archive: Path, mount: Path, *options: str) -> Iterator[float]:
 def cryofs_at_rest(archive: Path, mount: Path, options: Sequence[str] = ()) -> Iterator[float]:
     """Mount an archive and wait until the mount is idle, because real mounts run for days."""
     with cryofs(archive, mount, *options) as seconds:
-        process = psutil.Process(pid_of(mount))
-        used = -1.0
-        while (now := sum(process.cpu_times()[:2])) > used:
-            used = now
-            time.sleep(_IDLE_SECONDS)
+        wait_until_idle(mount)
         yield seconds
+
+
+def wait_until_idle(mount: Path) -> None:
+    """Return when the process of a mount uses no processor time."""
+    process = psutil.Process(pid_of(mount))
+    used = -1.0
+    while (now := sum(process.cpu_times()[:2])) > used:
+        used = now
+        time.sleep(_IDLE_SECONDS)
 
 
 @contextlib.contextmanager

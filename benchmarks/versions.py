@@ -11,19 +11,16 @@ import contextlib
 import shutil
 import sys
 import tempfile
-import time
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
-import psutil
-
 from benchmarks.cases import Case, cases
 from benchmarks.figures import RATE
 from benchmarks.markdown import table
 from benchmarks.measure import CRYOFS, forget, run, warm
-from benchmarks.mounts import pid_of
+from benchmarks.mounts import wait_until_idle
 from benchmarks.reading_loads import FOUR_READERS, LOADS, Load
 from benchmarks.reading_peers import Opened, cat
 
@@ -109,11 +106,7 @@ def _mounted(command: Command, archive: Path, mount: Path) -> Iterator[Path]:
     mount.mkdir(exist_ok=True)
     run([*command, "mount", archive, mount], archive)
     try:
-        process = psutil.Process(pid_of(mount))
-        used = -1.0
-        while (now := sum(process.cpu_times()[:2])) > used:
-            used = now
-            time.sleep(0.5)
+        wait_until_idle(mount)
         yield mount
     finally:
         run([*command, "umount", mount], archive)
