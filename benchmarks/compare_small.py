@@ -22,6 +22,8 @@ COPY, SHA256SUM = "cp", "sha256sum"
 _PATTERN, _UINT16 = (64, 64), 6
 _BEAM, _BEAM_WIDTH, _BACKGROUND = 40.0, 10.0, 0.4
 _SMALL_MOVIE, _DIFFERENT, _SOME = (5, 128, 128), 4, 100
+# settings that might compress faster than the default ones
+_SETTINGS = ("--jobs 1", "--compression deflate")
 
 
 def small_frames(folder: Path, frames: Sequence[int], movies: int, runs: int, notes: list[str]) -> list[Reading]:
@@ -47,9 +49,11 @@ def _measure_patterns(folder: Path, frames: int, readings: Readings, runs: int, 
         readings.add(f"{what}, {task}", way, RATE, size / seconds / 1e9)
 
     def ours() -> None:
-        shutil.rmtree(archive, ignore_errors=True)
+        for setting in (*_SETTINGS, ""):
+            shutil.rmtree(archive, ignore_errors=True)
+            way = f"{OURS}, {setting}" if setting else OURS
+            timed("compress", way, *CRYOFS, "compress", movie, "-o", archive, *setting.split())
         shutil.rmtree(restored, ignore_errors=True)
-        timed("compress", OURS, *CRYOFS, "compress", movie, "-o", archive)
         timed("verify", OURS, *CRYOFS, "verify", stored)
         timed("extract", OURS, *CRYOFS, "extract", stored, "-o", restored)
 

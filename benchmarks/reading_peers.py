@@ -30,7 +30,7 @@ ZSTD, RATARMOUNT_ZST, RATARMOUNT_BZ2, IN_PROCESS = (
 )
 SQUASHFS_OPTIONS = ("-comp", "zstd", "-Xcompression-level", "3", "-b", "128K", "-quiet", "-no-progress")
 # settings that might read faster than the default ones
-SETTINGS = ("--readahead 4MiB", "--readahead 16MiB", "--jobs 1")
+SETTINGS = ("--readahead 1280KiB", "--readahead 4MiB", "--jobs 1")
 # bzip2 and its index take minutes for a whole movie
 BZ2_SHARE = 4
 Mount = Callable[[Path], AbstractContextManager[float]]

@@ -28,11 +28,12 @@ that loads the index of an earlier mount. Each stat queries a different name."""
     SMALL: """\
 Diffraction patterns, as in 4D-STEM. The times to compress, verify and extract are those of the whole program, including
 its start. The other programs copy or hash the original, and neither compress nor decode. Movies of five frames of
-128 x 128 pixels are read one after another through one mount.""",
+128 x 128 pixels are read one after another through one mount. The columns with options of cryofs show whether other
+settings compress faster.""",
     STARTING: """\
 A folder with one full-size EER movie, and its squashfs image. "Right after mounting" starts with an empty page cache,
 which also drops libraries of cryofs that are not in use. Commands are compared with a Python interpreter that exits
-immediately.""",
+immediately. The columns with options of cryofs show whether other settings read sooner.""",
     CROPPING: """
 A fraction of 24 frames of a full-size EER movie in memory, on one core: the time with cropping minus the time without
 cropping, compared with rfft2 of the 8K image plus irfft2 of the 4K image in single precision.""",

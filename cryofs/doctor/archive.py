@@ -23,6 +23,7 @@ from cryofs.movies.eer_gain import defects_of
 from cryofs.movies.gain_library import GainLibrary
 from cryofs.movies.registry import identify
 from cryofs.system.mount_table import MOUNT_TABLE, is_remote, mount_of, mount_table
+from cryofs.text import size_text
 
 FOLDERS = 1000
 FILES_PER_FOLDER = 50
@@ -185,10 +186,10 @@ def check_settings(archive: Path) -> Finding:
 def check_room(archive: Path, largest_file: int) -> Finding:
     """Check that the free space is sufficient for another movie of the largest size."""
     free = shutil.disk_usage(archive).free
-    what = f"{archive}: {free / 1e9:.1f} GB free"
+    what = f"{archive}: {size_text(free)} free"
     if free < 2 * largest_file:
         return warning(
-            f"{what}, but the largest movie takes {largest_file / 1e9:.1f} GB, so that archiving may fail",
+            f"{what}, but the largest movie takes {size_text(largest_file)}, so that archiving may fail",
             "free some space before archiving more movies",
         )
     return ok(what)

@@ -4,7 +4,9 @@ import logging
 from pathlib import Path
 
 from cryofs.archive.recovery import recover
+from cryofs.archive.refusals import check_archive
 from cryofs.storage.archive_lock import Activity, ArchiveLock
+from cryofs.system.mount_table import mount_table
 
 log = logging.getLogger("cryofs")
 
@@ -20,10 +22,11 @@ def lock_archive(archive: Path, *, break_lock: bool) -> ArchiveLock:
     Raises
     ------
     ArchiveError
-        Another command changes the archive.
+        Another command changes the archive, or the folder is on a cryofs mount.
     CryofsError, OSError
         The archive cannot be recovered.
     """
+    check_archive(archive, mount_table())
     lock = ArchiveLock(archive, Activity.MOUNT, break_lock=break_lock)
     try:
         recover(archive, log.warning)

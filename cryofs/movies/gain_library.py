@@ -95,7 +95,7 @@ def load_given(path: Path) -> tuple[GainReference, bytes]:
     """
     reference, data = load_reference(path), path.read_bytes()
     if not (np.isfinite(reference.gain) & (reference.gain > 0)).any():
-        raise GainError(f"{path}: the gain reference has no positive value; pass another file, or --gain auto")
+        raise GainError(f"{path}: the gain reference has no positive value; pass another file, or auto")
     map_path = relion_reliability_path(path)
     if _LABEL.encode() in data[: mrc.MAIN_HEADER_BYTES] or not map_path.is_file():
         return reference, data

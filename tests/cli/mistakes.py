@@ -112,11 +112,11 @@ MISTAKES = {
     "a missing gain": Mistake("compress session -o new --gain no.mrc", ("no.mrc: ", "pass another file")),
     "a gain of zeros": Mistake(
         "compress session -o new --gain zeros.gain.mrc",
-        ("zeros.gain.mrc: the gain reference has no positive value", "--gain auto"),
+        ("zeros.gain.mrc: the gain reference has no positive value", "pass another file, or auto"),
     ),
     "a gain of NaN": Mistake(
         "compress session -o new --gain nan.gain.mrc",
-        ("nan.gain.mrc: the gain reference has no positive value", "--gain auto"),
+        ("nan.gain.mrc: the gain reference has no positive value", "pass another file, or auto"),
     ),
     "a gain that is a movie": Mistake(
         "compress session -o new --gain session/0.mrc",

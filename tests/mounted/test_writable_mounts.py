@@ -43,8 +43,10 @@ def test_a_mount_is_no_archive_to_change(tmp_path: Path, option: str) -> None:
     source, archive = tmp_path / "source", tmp_path / "archive"
     source.mkdir()
     archive.mkdir()
+    other = tmp_path / "other"
+    other.mkdir()
     with mounted(archive, tmp_path / "mnt", option) as mount:
-        for command in (("ingest", mount), ("compress", source, "-o", mount)):
+        for command in (("ingest", mount), ("compress", source, "-o", mount), ("mount", "--writable", mount, other)):
             done = cryofs(*command, check=False)
             assert done.returncode == 1
             assert f"{mount}: not an archive (got a cryofs mount)" in done.stderr
