@@ -33,7 +33,7 @@ settings compress faster.""",
     STARTING: """\
 A folder with one full-size EER movie, and its squashfs image. "Right after mounting" starts with an empty page cache,
 which also drops libraries of cryofs that are not in use. Commands are compared with a Python interpreter that exits
-immediately. The columns with options of cryofs show whether other settings read sooner.""",
+immediately.""",
     CROPPING: """
 A fraction of 24 frames of a full-size EER movie in memory, on one core: the time with cropping minus the time without
 cropping, compared with rfft2 of the 8K image plus irfft2 of the 4K image in single precision.""",

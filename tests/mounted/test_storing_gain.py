@@ -28,9 +28,17 @@ def movie(folder: Path, seed: int, gain: int, frames: int = 12) -> bytes:
 def written(folder: Path, name: str, data: bytes) -> None:
     """Write a movie, and wait until it is archived or waits for its gain."""
 
+    def handled() -> int:
+        facts = ingest_of(folder)
+        return int(facts["ingested"]) + int(facts["waiting"]["gain"]["files"])
+
+    # the kernel tells a mount of a close only after the program has gone on
+    before = handled()
+
     def is_handled() -> bool:
         facts = ingest_of(folder)
-        return facts["waiting_files"] == facts["waiting"]["gain"]["files"] and not facts["waiting"]["gain"]["due"]
+        is_settled = facts["waiting_files"] == facts["waiting"]["gain"]["files"] and not facts["waiting"]["gain"]["due"]
+        return is_settled and handled() > before
 
     (folder / name).write_bytes(data)
     wait_for(is_handled)
