@@ -23,7 +23,8 @@ access 100 positions of one movie. The columns with options of cryofs show wheth
     NAMES: """\
 Archived movies of a few kB. The page cache and the caches of names and attributes are empty before each run (as root),
 except for "once more". "No index" is the first mount of the archive, listed as soon as it is live. "Index" is a mount
-that loads the index of an earlier mount. Each stat queries a different name.""",
+that loads the index of an earlier mount. Each stat queries a different name. "--jobs 1" has one decoding thread, and
+"idle" has finished its start before the listing.""",
     PROGRAMS: "Caches are empty at the start. The program spends most of the time on computation.",
     SMALL: """\
 Diffraction patterns, as in 4D-STEM. The times to compress, verify and extract are those of the whole program, including
