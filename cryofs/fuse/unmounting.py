@@ -52,11 +52,11 @@ def clear_dead_mount(mountpoint: Path) -> bool:
     """
     dead = is_dead(mountpoint)
     if dead:
-        unmount(mountpoint, lazy=True)
+        unmount(mountpoint, lazy=True, seconds=_UNMOUNT_SECONDS)
     return dead
 
 
-def unmount(mountpoint: Path, *, lazy: bool = False) -> None:
+def unmount(mountpoint: Path, *, lazy: bool = False, seconds: float | None = None) -> None:
     """Unmount; wait until the mount is removed, and until its process has ended unless it serves other mounts.
 
     Parameters
@@ -64,6 +64,8 @@ def unmount(mountpoint: Path, *, lazy: bool = False) -> None:
     lazy : bool
         Detach the mount even if it is in use, and do not wait for the process, which ends when the last program has
         closed its files.
+    seconds : float or None
+        Limit for removing the mount; by default 30 s, and 1.2 s if it is detached.
 
     Raises
     ------
@@ -79,14 +81,14 @@ def unmount(mountpoint: Path, *, lazy: bool = False) -> None:
         raise MountError(f"{mountpoint}: mounted by another user ({owner}); unmount it as that user or as root")
     process = None if lazy or _is_elsewhere(mount) else _only_serving(mountpoint)
     entry = _bdi_entry(mount)
-    _remove(mountpoint, lazy)
+    _remove(mountpoint, lazy, seconds or (_LAZY_SECONDS if lazy else _UNMOUNT_SECONDS))
     began = time.monotonic()
     while _is_there(mount) or (process is not None and _runs(process)):
-        seconds = time.monotonic() - began
-        if seconds > _NAMESPACE_SECONDS and entry is not None and _bdi_entry(mount) == entry:
+        passed = time.monotonic() - began
+        if passed > _NAMESPACE_SECONDS and entry is not None and _bdi_entry(mount) == entry:
             # also mounted in another mount namespace, so its process continues
             process = None
-        if seconds > _UNMOUNT_SECONDS:
+        if passed > _UNMOUNT_SECONDS:
             what = "still mounted" if process is None else f"its process {process} is still running"
             raise MountError(f"{mountpoint}: {what} {_UNMOUNT_SECONDS:g} s after unmounting; see its log")
         time.sleep(0.002)
@@ -114,9 +116,8 @@ def _bdi_entry(mount: Mount) -> int | None:
         return None
 
 
-def _remove(mountpoint: Path, lazy: bool) -> None:
+def _remove(mountpoint: Path, lazy: bool, seconds: float) -> None:
     """Remove the topmost mount on a mountpoint."""
-    seconds = _LAZY_SECONDS if lazy else _UNMOUNT_SECONDS
     until = time.monotonic() + _BUSY_SECONDS
     try:
         while (

@@ -22,6 +22,8 @@ from tests.torture.writer import Expected, contents
 
 _WRITERS = 2
 _SECONDS_TO_END = 60
+# A mount that fails counts as a crash; without another one, all later comparisons would fail, too.
+_ATTEMPTS = 3
 # What is killed, in turn.
 _VICTIMS = ("mount", "children", "mount and children", "writer")
 # Kills after which the archive is unmounted, verified and extracted.
@@ -45,10 +47,14 @@ class _Killing:
         """Mount the archive, whether or not a killed mount is in the way."""
         close = ("durable", "fast")[self._kills // len(_VICTIMS) % 2]
         options = f"writable,settle=0,ingest_jobs=1,close={close}"
-        done = cryofs("mount", self.archive, self.mount, "-o", options, "--log-file", self._folder / "log", check=False)
-        if done.returncode:
+        command = ["mount", self.archive, self.mount, "-o", options, "--log-file", self._folder / "log"]
+        for _ in range(_ATTEMPTS):
+            done = cryofs(*command, check=False)
+            if done.returncode == 0:
+                return
             print(done.stderr, file=sys.stderr)
-        self._figures.crashes += done.returncode != 0
+            self._figures.crashes += 1
+        raise RuntimeError(f"{self.mount}: cannot be mounted")
 
     def kill(self, victim: str) -> None:
         """Let writers work, kill, and check what is there."""
