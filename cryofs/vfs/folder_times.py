@@ -24,8 +24,8 @@ class _Work:
 
     Attributes
     ----------
-    count : int
-        Number of pieces of work in progress.
+    count, ending : int
+        Numbers of pieces of work in progress, and of those that restore the time of the folder.
     changes : int
         Number of begun and ended changes of the folder by programs since then.
     inode : int
@@ -35,6 +35,7 @@ class _Work:
     """
 
     count: int = 0
+    ending: int = 0
     changes: int = 0
     inode: int = 0
     mtime_ns: int | None = None
@@ -107,8 +108,17 @@ class FolderTimes:
                 return
             changes, mtime_ns = work.changes, work.mtime_ns
             if mtime_ns is None or self._changing[folder]:
-                del self._at_work[folder]
+                self._forget(folder, work)
                 return
+            work.ending += 1
+        try:
+            self._restore(folder, work, mtime_ns, changes)
+        finally:
+            with self._lock:
+                work.ending -= 1
+                self._forget(folder, work)
+
+    def _restore(self, folder: Path, work: _Work, mtime_ns: int, changes: int) -> None:
         # the folder may be gone, or belong to another user
         with contextlib.suppress(OSError), self._root.entry(folder) as (above, name):
             found = self._root.lstat(folder)
@@ -117,6 +127,8 @@ class FolderTimes:
                 if work.changes != changes:
                     # a program may have changed the folder just before that
                     storage.disk.set_times_in(above, name, None, time.time_ns())
-        with self._lock:
-            if not work.count:
-                del self._at_work[folder]
+
+    def _forget(self, folder: Path, work: _Work) -> None:
+        """Forget a folder unless other work goes on, which may have begun meanwhile; called with the lock."""
+        if not (work.count or work.ending):
+            del self._at_work[folder]

@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -77,6 +79,41 @@ def test_a_change_between_two_calls_is_not_undone(
     with kept.kept(folder):
         work_in(folder)
     assert folder.stat().st_mtime_ns >= began
+
+
+def test_work_that_begins_while_the_time_is_restored(
+    times: tuple[FolderTimes, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, folder = times
+    is_first_ending, is_second_ending, has_first_ended = threading.Event(), threading.Event(), threading.Event()
+    second: list[Future[None]] = []
+
+    def work() -> None:
+        with kept.kept(folder):
+            work_in(folder)
+
+    class Overlapping(Disk):
+        def set_times_in(self, above: int, name: str, atime_ns: int | None, mtime_ns: int | None) -> None:
+            if is_first_ending.is_set():
+                is_second_ending.set()
+                assert has_first_ended.wait(10)
+            else:
+                is_first_ending.set()
+                second.append(pool.submit(work))
+                assert is_second_ending.wait(10)
+            super().set_times_in(above, name, atime_ns, mtime_ns)
+
+    monkeypatch.setattr(changes, "disk", Overlapping())
+    with ThreadPoolExecutor(1) as pool:
+        work()
+        # the second still restores the time, and a third begins
+        with kept.kept(folder):
+            has_first_ended.set()
+            second[0].result()
+            with kept.changing(folder / "name"):
+                (folder / "name").touch()
+            changed = folder.stat().st_mtime_ns
+    assert folder.stat().st_mtime_ns >= changed > OLD
 
 
 def test_another_folder_of_the_name_is_left_alone(times: tuple[FolderTimes, Path]) -> None:
