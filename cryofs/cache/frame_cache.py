@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from cryofs.cache.buffer_reuse import reuse
 from cryofs.cache.sequential_readers import Readers
 from cryofs.errors import StuckError
-from cryofs.system import deadlines
+from cryofs.system import deadlines, heap
 from cryofs.system.resources import usable_cores
 
 # Minimum number of concurrent decodes of whole frames, so that a reader does not wait for the read-ahead of another.
@@ -275,7 +275,10 @@ class FrameCache:
     def _decode(self, request: _Request, encoded: Encoded) -> Frame:
         """Wait for the turn of a frame, then decode, cache and return it."""
         # without the lock, because this returns dropped memory to the system
-        spare = reuse(self._make_room(request), request.size)
+        dropped = self._make_room(request)
+        sizes = [frame.nbytes for frame in dropped]
+        spare = reuse(dropped, request.size)
+        heap.freed(sizes)
         started = time.monotonic()
         frame = None
         try:

@@ -1,7 +1,6 @@
 """Mount an archive and serve it in this process until it is unmounted."""
 
 import contextlib
-import ctypes
 import logging
 import os
 import signal
@@ -23,6 +22,7 @@ from cryofs.fuse.loading import Loading
 from cryofs.fuse.locking import lock_archive
 from cryofs.fuse.log_file import note_error
 from cryofs.system import extras
+from cryofs.system.heap import limit_heap
 from cryofs.system.paths import FOLDER_FLAGS
 from cryofs.system.request_limit import RequestLimit, request_limit
 from cryofs.system.resources import raise_open_files
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
 # Threads of libfuse.
 _MAX_THREADS, _FEWEST_THREADS = 256, 2
-# from malloc.h
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 
 log = logging.getLogger("cryofs")
 
@@ -79,7 +77,7 @@ def serve(
     settings = _within(limit, settings)
     raise_open_files()
     spare = spare_threads(settings.jobs, _MAX_THREADS)
-    _limit_malloc_arenas()
+    limit_heap()
     lock = _lock(archive, options)
     loading = _loading(archive, mountpoint, settings, options, make_archived)
     life = _Life(archive, mountpoint, settings, limit, loading, lock, on_live)
@@ -230,20 +228,6 @@ def _loading(
     if options.nonempty or settings.eer_gain is not None or mountpoint.samefile(archive):
         loading.make()
     return loading
-
-
-def _limit_malloc_arenas() -> None:
-    """Configure glibc to return freed memory to the system (mallopt(3)); other C libraries are left unchanged.
-
-    By default, glibc has one heap per thread, which holds blocks of up to 32 MiB. Fragmentation of these heaps wastes
-    about a fifth of the cache size. A few free megabytes are kept, because each reply briefly allocates one, and
-    mapping new pages takes longer than copying the data.
-    """
-    with contextlib.suppress(AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_ARENA_MAX, 2)
-        mallopt(_M_MMAP_THRESHOLD, 2 << 20)
-        mallopt(_M_TRIM_THRESHOLD, 16 << 20)
 
 
 def _rescan_on_hangup(loading: Loading) -> None:
