@@ -46,7 +46,7 @@ without pause on four movies that together exceed the cache.""",
 _WRITING_TEXTS = {
     WRITING: """\
 A full-size K2 movie and a tree of files of 4 kB, copied from the page cache to a writable mount and to a folder on the
-disk of its archive. Nothing is archived meanwhile, except where the table says so. "Archiving a movie" begins when the
+disk of its archive. Nothing is archived meanwhile, except in the row that names it. "Archiving a movie" begins when the
 written movie gets its name and ends when it is an archived movie; `cryofs compress` stores the same movie with the same
 gain reference, and its time includes its start. Core-seconds are the processor time of all cores together.""",
     SESSION: """\
