@@ -46,9 +46,9 @@ without pause on four movies that together exceed the cache.""",
 _WRITING_TEXTS = {
     WRITING: """\
 A full-size K2 movie and a tree of files of 4 kB, copied from the page cache to a writable mount and to a folder on the
-disk of its archive. Nothing is archived meanwhile, except in the row that names it. "Archiving a movie" begins when the
-written movie gets its name and ends when it is an archived movie; `cryofs compress` stores the same movie with the same
-gain reference, and its time includes its start. Core-seconds are the processor time of all cores together.""",
+disk of its archive. Nothing is archived during that time, except in the row that names it. "Archiving a movie" begins
+when the written movie gets its name and ends when it is an archived movie; `cryofs compress` stores the same movie with
+the same gain reference, and its time includes its start. Core-seconds are the processor time of all cores together.""",
     SESSION: """\
 Full-size K2 movies of ten frames arrive every five seconds, with one change of the gain. A reader reads each as it
 arrives, and then an earlier one; RELION corrects the motion of every eighth. Every byte is compared. The same without

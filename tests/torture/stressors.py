@@ -102,7 +102,7 @@ STRESSORS = (
 
 def stress(folder: Path, stressor: Stressor, seconds: int, seed: int) -> Figures:
     """Run a stressor in a folder of a mount, and a program that writes and checks movies in another."""
-    figures = Figures(f"{stressor.program} on a writable mount, movies written and archived meanwhile", unit="seconds")
+    figures = Figures(f"{stressor.program} on a writable mount, movies written and archived beside it", unit="seconds")
     if shutil.which(stressor.program) is None:
         print(f"torture: {stressor.program} is missing", file=sys.stderr)
         return figures
