@@ -213,9 +213,9 @@ def _make(archive: Path, holder: Holder) -> tuple[Path, io.BufferedRandom]:
                 file.flush()
             changes.disk.set_mode(file.fileno(), 0o644)
             changes.disk.move(draft, folder / name)
-        except FileNotFoundError:
+        except (FileNotFoundError, BlockingIOError):
             file.close()
-            continue  # taken for the draft of a killed holder
+            continue  # taken for the draft of a killed holder, and removed
         except BaseException:
             # what is left to write would fail again
             file.raw.close()

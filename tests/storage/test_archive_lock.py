@@ -1,5 +1,7 @@
 """The lock of an archive: who excludes whom, and which holders count."""
 
+import fcntl
+import io
 import os
 import subprocess
 import sys
@@ -9,8 +11,9 @@ import msgspec
 import pytest
 
 from cryofs.errors import ArchiveError
-from cryofs.storage import archive_lock
+from cryofs.storage import archive_lock, changes
 from cryofs.storage.archive_lock import LOCK_NAME, Activity, ArchiveLock, holders
+from cryofs.storage.changes import Disk
 
 EXCLUSIVE, SHARED = Activity.INGEST, Activity.COMPRESS
 
@@ -120,6 +123,31 @@ def test_the_draft_of_a_killed_holder_is_removed(archive: Path) -> None:
     (archive / LOCK_NAME).mkdir()
     (archive / LOCK_NAME / ".0123").touch()
     ArchiveLock(archive, SHARED).release()
+    assert not (archive / LOCK_NAME).exists()
+
+
+def test_a_draft_that_another_process_takes_for_stale_is_made_again(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[Path] = []
+
+    class Meeting(Disk):
+        def create(self, path: Path) -> io.BufferedRandom:
+            file = super().create(path)
+            if not taken:
+                taken.append(path)
+                fcntl.flock(other := path.open("rb"), fcntl.LOCK_SH | fcntl.LOCK_NB)
+                opened.append(other)
+                path.unlink()
+            return file
+
+    opened: list[io.BufferedReader] = []
+    monkeypatch.setattr(changes, "disk", Meeting())
+    with ArchiveLock(archive, Activity.COMPRESS) as lock:
+        assert lock.is_alone
+        assert len(holders(archive)) == 1
+        assert taken[0].name not in os.listdir(archive / LOCK_NAME)
+    opened[0].close()
     assert not (archive / LOCK_NAME).exists()
 
 
